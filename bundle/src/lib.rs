@@ -1,0 +1,1 @@
+//! The contract between whoever compiles and whoever serves: wire types, codec, digest.

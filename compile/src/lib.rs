@@ -1,0 +1,1 @@
+//! From resources to bundles: pure, total, synchronous.

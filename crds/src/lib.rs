@@ -1,0 +1,1 @@
+//! Stagegate's resource types: what a user writes.

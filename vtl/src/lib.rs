@@ -1,0 +1,1 @@
+//! The mapping-template language: parser and bounded evaluator.
