@@ -1,0 +1,76 @@
+//! One Stage of one API, as it is served.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::reply::{GatewayResponse, GatewayResponseType};
+use crate::route::Route;
+
+/// What identifies a Stage for as long as it lives: the object's namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StageKey {
+    /// Namespace of the Stage object.
+    pub namespace: String,
+    /// Name of the Stage object.
+    pub name: String,
+}
+
+impl fmt::Display for StageKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Which of Amazon's two products the document describes; they differ in defaults, events and errors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ApiKind {
+    /// A REST API.
+    #[default]
+    Rest,
+    /// An HTTP API: a document with `x-amazon-apigateway-importexport-version` or payload format 2.0.
+    Http,
+}
+
+/// Which API a Stage serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiIdentity {
+    /// Name of the ApiDefinition, in the Stage's namespace.
+    pub name: String,
+    /// `$context.apiId`: ten lower-case letters and digits, derived from namespace and name, so the same everywhere.
+    pub id: String,
+    /// REST or HTTP API.
+    pub kind: ApiKind,
+}
+
+/// Everything a proxy needs to serve one Stage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StageBundle {
+    /// The Stage object.
+    pub key: StageKey,
+    /// The API it serves.
+    pub api: ApiIdentity,
+    /// First path segment of the default URL; `$context.stage`.
+    pub stage_name: String,
+    /// Number of the deployment that is live, from 1; `$context.deploymentId` is derived from it.
+    pub deployment: u64,
+    /// `$context.accountId`.
+    pub account_id: String,
+    /// Region in ARNs.
+    pub region: String,
+    /// `$stageVariables`.
+    #[serde(default)]
+    pub variables: BTreeMap<String, String>,
+    /// Every method of every resource.
+    pub routes: Vec<Route>,
+    /// Customised gateway responses, `Default4xx` and `Default5xx` among them.
+    #[serde(default)]
+    pub gateway_responses: BTreeMap<GatewayResponseType, GatewayResponse>,
+    /// Media types whose payloads are bytes, not text: `type/subtype`, `type/*`, `*/*`.
+    #[serde(default)]
+    pub binary_media_types: BTreeSet<String>,
+    /// Answers of at least this many bytes are compressed; `None` switches compression off.
+    #[serde(default)]
+    pub minimum_compression_size: Option<u64>,
+}

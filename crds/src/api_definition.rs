@@ -1,0 +1,72 @@
+//! ApiDefinition: the contract, which a deployment snapshots.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::backend::Backend;
+use crate::reference::ConfigMapKeyRef;
+
+/// An API: an OpenAPI document (3.0, 3.1 or Swagger 2.0), an export from Amazon API Gateway unchanged or a plain one
+/// with a `backend`.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "stagegate.dev",
+    version = "v1alpha1",
+    kind = "ApiDefinition",
+    namespaced,
+    status = "ApiDefinitionStatus",
+    shortname = "apidef",
+    category = "stagegate",
+    derive = "PartialEq"
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ApiDefinitionSpec {
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The document itself. Exactly one of `openapi` and `openapiFrom`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub openapi: Option<Value>,
+    /// Where the document is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub openapi_from: Option<OpenApiFrom>,
+    /// Where operations go that name no integration of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend: Option<Backend>,
+}
+
+/// Where a document is: exactly one of the two.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OpenApiFrom {
+    /// One key of a ConfigMap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map_key_ref: Option<ConfigMapKeyRef>,
+    /// Several keys, joined in order: for documents too large for one ConfigMap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map_key_refs: Option<Vec<ConfigMapKeyRef>>,
+}
+
+/// What the operator found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiDefinitionStatus {
+    /// `Accepted`: False with path, line where known, and reason of every error.
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
+    /// Generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Number of routes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routes: Option<u32>,
+    /// Digest of the contract.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Number of the newest deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest_deployment: Option<u64>,
+}

@@ -1,0 +1,222 @@
+//! Stage: a name that points at a deployment and carries everything that changes without one.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::backend::ServiceRef;
+use crate::methods::MethodSetting;
+use crate::reference::{NameRef, SecretRef};
+
+/// What is live of an API, under which hosts, with which settings.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "stagegate.dev",
+    version = "v1alpha1",
+    kind = "Stage",
+    namespaced,
+    status = "StageStatus",
+    category = "stagegate",
+    derive = "PartialEq"
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StageSpec {
+    /// The ApiDefinition, in the same namespace.
+    pub api_ref: NameRef,
+    /// First path segment of the default URL: letters, digits, `_` and `-`, at most 128. Default: the object's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage_name: Option<String>,
+    /// Whether a changed ApiDefinition is deployed at once. Default `Automatic`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deploy_policy: Option<DeployPolicy>,
+    /// Deployments kept; the live, pinned and canary ones always are. Default 50.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history_limit: Option<u32>,
+    /// Which proxies serve it: a name in the operator's list of gateways. Default `default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<String>,
+    /// Custom domains. The default host is always there too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<Host>,
+    /// Stage variables: at most 100; names of letters, digits and `_` (64 at most), values of letters, digits and
+    /// `-._~:/?#&=,` (512 at most).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, String>,
+    /// Settings of methods.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub method_settings: Vec<MethodSetting>,
+    /// Response cache of the stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<StageCache>,
+    /// A share of the traffic goes to another deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
+    /// Access log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_log: Option<AccessLog>,
+    /// Who answers for a Lambda function named in the document, by the function's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub functions: BTreeMap<String, Function>,
+    /// Calls to AWS services, and to what imitates them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aws: Option<Aws>,
+    /// Access keys and policies for `AWS_IAM` methods: a Secret with `principals.json`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principals: Option<SecretRef>,
+}
+
+/// Whether a changed ApiDefinition is deployed at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DeployPolicy {
+    /// At once.
+    Automatic,
+    /// By the annotation `stagegate.dev/deploy`.
+    Manual,
+}
+
+/// A custom domain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Host {
+    /// `api.example.com`, `*.example.com`, or `*` for hosts nobody else claims.
+    pub name: String,
+    /// The longest base path wins and is cut off. Default `/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_path: Option<String>,
+    /// Certificate: a Secret of type `kubernetes.io/tls`. Default: the gateway's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<SecretRef>,
+    /// Mutual TLS: a Secret whose `ca.crt` holds the CAs of acceptable clients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "clientCA")]
+    pub client_ca: Option<SecretRef>,
+}
+
+/// Response cache of a stage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StageCache {
+    /// On or off.
+    pub enabled: bool,
+    /// Room for answers, as a Kubernetes quantity. Default `256Mi`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<String>,
+    /// Whether cached answers are encrypted. Default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encrypted: Option<bool>,
+}
+
+/// A share of the traffic for another deployment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Canary {
+    /// Number of the deployment.
+    pub deployment: u64,
+    /// Share of the traffic, 0 to 100.
+    pub percent: f64,
+    /// Stage variables that differ there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, String>,
+    /// Whether it shares the stage's cache. Default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub use_stage_cache: Option<bool>,
+}
+
+/// Access log of a stage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AccessLog {
+    /// One line with `$context` variables; must hold `$context.requestId` or `$context.extendedRequestId`.
+    pub format: String,
+}
+
+/// Who answers for a function; exactly one of the two. Speaks the Lambda Invoke API.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Function {
+    /// A Service in the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceRef>,
+    /// An absolute `http` or `https` URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
+/// Calls to AWS services.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Aws {
+    /// Region. Default: the one in the ARN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Twelve digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account_id: Option<String>,
+    /// Endpoints by the service's name in the ARN. Default: Amazon's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub endpoints: BTreeMap<String, String>,
+    /// Credentials. Default: the proxy's environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<SecretRef>,
+}
+
+/// What the operator and the proxies report.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StageStatus {
+    /// `Accepted`, `Programmed`, `ResolvedRefs`.
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
+    /// Generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Number of the live deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<u64>,
+    /// Whether an annotation pins it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<bool>,
+    /// The default URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Deployments, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<Deployment>,
+    /// How many proxies have loaded this very bundle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxies: Option<Proxies>,
+    /// Value of `stagegate.dev/deploy` that was acted upon last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handled_deploy: Option<String>,
+}
+
+/// One deployment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Deployment {
+    /// 1, 2, 3… per ApiDefinition.
+    pub number: u64,
+    /// Digest of the snapshot.
+    pub digest: String,
+    /// When it was taken, RFC 3339.
+    pub created: String,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Who took it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+/// How many proxies have loaded a bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Proxies {
+    /// Those that have.
+    pub ready: u32,
+    /// All that should.
+    pub total: u32,
+}

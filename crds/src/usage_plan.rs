@@ -1,0 +1,116 @@
+//! UsagePlan: who may call how much.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::methods::Throttle;
+
+/// Limits and meters the callers of stages by their API keys.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "stagegate.dev",
+    version = "v1alpha1",
+    kind = "UsagePlan",
+    namespaced,
+    status = "UsagePlanStatus",
+    shortname = "plan",
+    category = "stagegate",
+    derive = "PartialEq"
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UsagePlanSpec {
+    /// The stages it opens, in the same namespace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<PlanStage>,
+    /// Rate limit per API key, over all stages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttle: Option<Throttle>,
+    /// Requests per period and API key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Quota>,
+    /// The API keys of this plan: Secrets of type `stagegate.dev/api-key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_keys: Option<ApiKeys>,
+}
+
+/// One stage of a plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlanStage {
+    /// Name of the Stage.
+    pub name: String,
+    /// Rate limits per key of single methods, at most 20.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<PlanMethod>,
+}
+
+/// Rate limit per key of one method.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlanMethod {
+    /// A verb.
+    pub method: String,
+    /// A resource's path.
+    pub path: String,
+    /// The limit.
+    pub throttle: Throttle,
+}
+
+/// Requests per period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Quota {
+    /// Requests per period.
+    pub limit: u64,
+    /// The period; it starts at 00:00 UTC.
+    pub period: Period,
+    /// Taken off the limit in the first period. Default 0.
+    #[serde(default)]
+    pub offset: u64,
+}
+
+/// A quota's period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Period {
+    /// A day.
+    Day,
+    /// A week.
+    Week,
+    /// A month.
+    Month,
+}
+
+/// Which Secrets hold a plan's keys.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ApiKeys {
+    /// By their labels.
+    pub selector: LabelSelector,
+}
+
+/// What the operator found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UsagePlanStatus {
+    /// `Accepted`.
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
+    /// Number of keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<u64>,
+    /// Start and end of the running quota period, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub period: Option<RunningPeriod>,
+}
+
+/// The running quota period.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RunningPeriod {
+    /// Start, RFC 3339.
+    pub start: String,
+    /// End, RFC 3339.
+    pub end: String,
+}
