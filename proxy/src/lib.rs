@@ -1,1 +1,26 @@
-//! The data plane.
+//! The data plane: bundles in, requests through.
+//!
+//! A request's way is the order of the modules: `accept` → `dispatch` → `guard` → `integrate` → `reply` →
+//! `observe`; `serve` is the story that calls them. `live` is what a request meets, parsed and immutable.
+
+pub mod core;
+pub mod options;
+pub mod proxy;
+
+pub mod body;
+pub mod exchange;
+pub mod rejection;
+pub mod serve;
+
+pub mod accept;
+pub mod dispatch;
+pub mod guard;
+pub mod integrate;
+pub mod observe;
+pub mod reply;
+
+pub mod admin;
+pub mod live;
+
+pub use options::{Options, Timeouts};
+pub use proxy::{LoadReport, Proxy};

@@ -1,0 +1,213 @@
+//! A message body: streamed, bounded, the same type in every direction and protocol.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use crate::accept::Incoming;
+
+/// A message body.
+#[derive(Default)]
+pub struct Body {
+    kind: Kind,
+    /// Called with every frame's size and at the end; see [`Watch`].
+    watch: Option<Box<dyn Watch>>,
+}
+
+#[derive(Default)]
+enum Kind {
+    #[default]
+    Empty,
+    Full(Bytes),
+    /// From a client or a backend.
+    Wire {
+        incoming: Incoming,
+        bound: Option<Bound>,
+    },
+}
+
+/// How much may still come, and whether too much has.
+struct Bound {
+    left: u64,
+    fault: Rc<Cell<Option<BodyFault>>>,
+}
+
+/// Why a body ended early; readable by whoever started the stream, after the error has gone through a codec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyFault {
+    /// More bytes than the bound allows.
+    #[error("the body is larger than its limit")]
+    TooLarge,
+    /// The sender went away or broke the framing.
+    #[error("the sender of the body went away")]
+    Aborted,
+}
+
+/// Learns how a body that goes to the client ends.
+pub trait Watch {
+    /// `bytes` of data were handed on.
+    fn data(&mut self, bytes: usize);
+    /// The body ended well. A watch that is dropped without this saw its client leave, or the backend fail.
+    fn end(&mut self);
+}
+
+/// A body's data could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// Our own bound.
+    #[error(transparent)]
+    Fault(#[from] BodyFault),
+    /// The codec's.
+    #[error(transparent)]
+    Wire(#[from] crate::accept::WireError),
+}
+
+impl Body {
+    /// No bytes.
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// These bytes.
+    pub fn full(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        if bytes.is_empty() { Self::empty() } else { Self { kind: Kind::Full(bytes), watch: None } }
+    }
+
+    /// What a codec reads.
+    pub fn wire(incoming: Incoming) -> Self {
+        if incoming.is_end_stream() {
+            Self::empty()
+        } else {
+            Self { kind: Kind::Wire { incoming, bound: None }, watch: None }
+        }
+    }
+
+    /// Bounds a body from the wire. The cell tells later why it ended early; `None` if there is nothing to bound.
+    pub fn bound(&mut self, limit: u64) -> Option<Rc<Cell<Option<BodyFault>>>> {
+        match &mut self.kind {
+            Kind::Empty | Kind::Full(_) => None,
+            Kind::Wire { bound, .. } => {
+                let fault = Rc::new(Cell::new(None));
+                *bound = Some(Bound { left: limit, fault: Rc::clone(&fault) });
+                Some(fault)
+            }
+        }
+    }
+
+    /// Attaches a watch; it replaces an earlier one.
+    pub fn watched(mut self, watch: Box<dyn Watch>) -> Self {
+        self.watch = Some(watch);
+        self
+    }
+
+    /// True if there are no bytes at all.
+    pub fn is_empty(&self) -> bool {
+        matches!(self.kind, Kind::Empty)
+    }
+
+    /// The exact length, where known.
+    pub fn length(&self) -> Option<u64> {
+        self.size_hint().exact()
+    }
+
+    /// Collects the body.
+    ///
+    /// # Errors
+    /// `TooLarge` beyond `limit`, or when reading fails.
+    pub async fn collect(mut self, limit: usize) -> Result<Bytes, BodyError> {
+        match std::mem::take(&mut self.kind) {
+            Kind::Empty => return Ok(Bytes::new()),
+            Kind::Full(bytes) if bytes.len() <= limit => return Ok(bytes),
+            Kind::Full(_) => return Err(BodyFault::TooLarge.into()),
+            wire @ Kind::Wire { .. } => self.kind = wire,
+        }
+        let mut collected = Vec::with_capacity(self.length().map_or(0, |length| length.min(limit as u64) as usize));
+        while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_frame(cx)).await {
+            if let Ok(data) = frame?.into_data() {
+                if collected.len() + data.len() > limit {
+                    return Err(BodyFault::TooLarge.into());
+                }
+                collected.extend_from_slice(&data);
+            }
+        }
+        Ok(collected.into())
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        let polled = match &mut this.kind {
+            Kind::Empty => Poll::Ready(None),
+            Kind::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                this.kind = Kind::Empty;
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Kind::Wire { incoming, bound } => match Pin::new(incoming).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(within(bound.as_mut(), frame))),
+                Poll::Ready(Some(Err(error))) => {
+                    if let Some(bound) = bound {
+                        bound.fault.set(Some(BodyFault::Aborted));
+                    }
+                    Poll::Ready(Some(Err(error.into())))
+                }
+                Poll::Ready(None) => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            },
+        };
+        if let Some(watch) = &mut this.watch {
+            match &polled {
+                Poll::Ready(Some(Ok(frame))) => watch.data(frame.data_ref().map_or(0, Bytes::len)),
+                Poll::Ready(None) => watch.end(),
+                Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+            }
+            // A codec that knows the length stops polling at the last byte.
+            if matches!(this.kind, Kind::Empty)
+                || matches!(&this.kind, Kind::Wire { incoming, .. } if incoming.is_end_stream())
+            {
+                watch.end();
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Empty => true,
+            Kind::Full(_) => false,
+            Kind::Wire { incoming, .. } => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Empty => SizeHint::with_exact(0),
+            Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Wire { incoming, .. } => incoming.size_hint(),
+        }
+    }
+}
+
+/// Takes a frame's size off the bound.
+fn within(bound: Option<&mut Bound>, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
+    let (Some(bound), Some(data)) = (bound, frame.data_ref()) else { return Ok(frame) };
+    match bound.left.checked_sub(data.len() as u64) {
+        Some(left) => {
+            bound.left = left;
+            Ok(frame)
+        }
+        None => {
+            bound.fault.set(Some(BodyFault::TooLarge));
+            Err(BodyFault::TooLarge.into())
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What one worker thread owns. Nothing here is shared with another core; a request borrows it through an `Rc`.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bundle::StageKey;
+
+use crate::integrate::upstream::Upstream;
+use crate::live::{self, Live};
+use crate::observe::Observer;
+use crate::options::Options;
+use crate::proxy::Shared;
+
+/// What one worker thread owns.
+pub struct Core {
+    pub index: usize,
+    pub options: Arc<Options>,
+    pub shared: Arc<Shared>,
+    live: RefCell<Rc<CoreLive>>,
+    /// Generation of `live`; compared on each request.
+    generation: Cell<u64>,
+    /// Connections to backends.
+    pub upstream: Upstream,
+    /// Access log and metrics of this core.
+    pub observer: Observer,
+}
+
+/// The core's view of what is live.
+pub struct CoreLive {
+    pub live: Arc<Live>,
+    /// By the index of `Live::stages`.
+    pub stages: Vec<Rc<CoreStage>>,
+}
+
+/// The core's view of one stage: what is shared, and what only this core touches.
+pub struct CoreStage {
+    pub live: Arc<live::Stage>,
+    /// By the index of `live.routes`: counters and histograms.
+    pub meters: crate::observe::StageMeters,
+    /// By the index of `live.routes`: the pool of the route's backend, where that is known at load.
+    pub pools: Vec<Option<Rc<crate::integrate::upstream::Pool>>>,
+}
+
+impl Core {
+    /// A core with nothing loaded.
+    pub fn new(index: usize, options: Arc<Options>, shared: Arc<Shared>) -> Rc<Self> {
+        let upstream = Upstream::new(Arc::clone(&options), Arc::clone(&shared));
+        let observer = Observer::new(index, &options, &shared);
+        Rc::new(Self {
+            index,
+            options,
+            shared,
+            live: RefCell::new(Rc::new(CoreLive { live: Arc::new(Live::default()), stages: Vec::new() })),
+            generation: Cell::new(0),
+            upstream,
+            observer,
+        })
+    }
+
+    /// What is live now. Rebuilt when the shared `Live` was swapped; stages that did not change keep everything.
+    pub fn live(&self) -> Rc<CoreLive> {
+        let generation = self.shared.generation.load(Ordering::Acquire);
+        if generation != self.generation.get() {
+            let live = self.shared.live.load_full();
+            let known: HashMap<&StageKey, &Rc<CoreStage>> = HashMap::new();
+            let old = Rc::clone(&self.live.borrow());
+            let mut known = known;
+            known.extend(old.stages.iter().map(|stage| (&stage.live.key, stage)));
+            let stages = live
+                .stages
+                .iter()
+                .map(|stage| match known.get(&stage.key) {
+                    Some(core) if Arc::ptr_eq(&core.live, stage) => Rc::clone(core),
+                    _ => Rc::new(CoreStage {
+                        live: Arc::clone(stage),
+                        meters: self.observer.stage(stage),
+                        pools: stage.routes.iter().map(|route| self.upstream.pool_of(route)).collect(),
+                    }),
+                })
+                .collect();
+            *self.live.borrow_mut() = Rc::new(CoreLive { live, stages });
+            self.generation.set(generation);
+        }
+        Rc::clone(&self.live.borrow())
+    }
+}

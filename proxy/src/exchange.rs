@@ -1,0 +1,136 @@
+//! A request in flight.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use http::{HeaderMap, HeaderValue, Method, Uri, Version};
+
+use crate::accept::Upgrade;
+use crate::body::Body;
+use crate::core::CoreStage;
+use crate::dispatch::path::CanonicalPath;
+use crate::live;
+
+/// A request in flight: what the client sent, what dispatch found, what observe will say.
+pub struct Exchange {
+    /// Verb as received; dispatch applies `X-HTTP-Method-Override`.
+    pub method: Method,
+    /// As received: absolute form in HTTP/2.
+    pub uri: Uri,
+    /// Set by dispatch: the one path that match, auth, cache key and upstream use.
+    pub path: CanonicalPath,
+    pub version: Version,
+    pub headers: HeaderMap,
+    pub body: Body,
+    /// Set when the client asks to leave HTTP (`Upgrade`, or extended CONNECT).
+    pub upgrade: Option<Upgrade>,
+    /// Who called, over what.
+    pub client: Arc<Client>,
+    pub received: Instant,
+    pub ids: RequestIds,
+    /// Where dispatch sent it; `None` until then and for what leads nowhere.
+    pub routed: Option<Routed>,
+    /// What happened on the way, for logs and metrics.
+    pub record: Record,
+}
+
+/// The connection's client side; shared by its requests.
+#[derive(Debug)]
+pub struct Client {
+    /// Address of the immediate peer (of the PROXY protocol's source, where that is on).
+    pub peer: SocketAddr,
+    /// Our side.
+    pub local: SocketAddr,
+    /// The name TLS asked for, lower case.
+    pub sni: Option<Box<str>>,
+}
+
+/// Names of a request.
+pub struct RequestIds {
+    /// `x-amzn-RequestId`: a UUID, the client's own if it sent a valid one.
+    pub request: HeaderValue,
+    /// `x-amz-apigw-id`.
+    pub extended: HeaderValue,
+}
+
+/// Where a request goes.
+#[derive(Clone)]
+pub struct Routed {
+    pub stage: Rc<CoreStage>,
+    /// Index in `stage.live.routes`; `None`: the stage has no such method.
+    pub route: Option<usize>,
+    /// Values of the route's path parameters, in the order of `Route::parameters`, as ranges of the canonical path.
+    pub parameters: Vec<Range<usize>>,
+    /// Where the path below the stage begins in the canonical path: after the stage's name or the base path.
+    pub resource_start: usize,
+}
+
+impl Routed {
+    /// The route, if the stage has it.
+    pub fn route(&self) -> Option<&live::Route> {
+        self.route.and_then(|index| self.stage.live.routes.get(index))
+    }
+}
+
+/// What happened on the way. Filled by whoever knows; read once, by observe.
+#[derive(Debug, Default)]
+pub struct Record {
+    /// Time from handing the request to the backend until its response headers.
+    pub integration_latency: Option<Duration>,
+    /// Status the backend gave.
+    pub integration_status: Option<u16>,
+    /// Reason label of the rejection.
+    pub reason: Option<&'static str>,
+    /// One sentence about what went wrong, for the log; nothing secret.
+    pub error: Option<String>,
+    /// `X-Amzn-Trace-Id` sent to the backend.
+    pub trace_id: Option<HeaderValue>,
+}
+
+impl Exchange {
+    /// Value of a path parameter, escaped as received.
+    pub fn path_parameter(&self, name: &str) -> Option<&str> {
+        let routed = self.routed.as_ref()?;
+        let index = routed.route()?.parameters.iter().position(|parameter| &**parameter == name)?;
+        self.path.as_str().get(routed.parameters.get(index)?.clone())
+    }
+
+    /// The path below the stage or base path, with its leading slash.
+    pub fn resource_path(&self) -> &str {
+        let start = self.routed.as_ref().map_or(0, |routed| routed.resource_start);
+        match self.path.as_str().get(start..) {
+            Some("") | None => "/",
+            Some(path) => path,
+        }
+    }
+
+    /// The raw query, without `?`.
+    pub fn query(&self) -> Option<&str> {
+        self.uri.query()
+    }
+
+    /// The host asked for, without port: `:authority`, or the `Host` header.
+    pub fn host(&self) -> Option<&str> {
+        let authority = match self.uri.authority() {
+            Some(authority) => return Some(authority.host()),
+            None => self.headers.get(http::header::HOST)?.to_str().ok()?,
+        };
+        Some(host_of(authority))
+    }
+
+    /// Wall-clock time of arrival.
+    pub fn received_at(&self) -> SystemTime {
+        SystemTime::now() - self.received.elapsed()
+    }
+}
+
+/// `authority` without its port; brackets of an IPv6 literal stay.
+fn host_of(authority: &str) -> &str {
+    match authority.rfind(':') {
+        Some(colon) if !authority[colon..].contains(']') => &authority[..colon],
+        _ => authority,
+    }
+}

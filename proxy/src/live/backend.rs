@@ -1,0 +1,4 @@
+//! Our own reverse proxy, parsed.
+
+/// A backend.
+pub struct Backend {}

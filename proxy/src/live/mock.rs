@@ -1,0 +1,4 @@
+//! A MOCK integration, parsed.
+
+/// A MOCK integration.
+pub struct Mock {}

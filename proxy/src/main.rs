@@ -1,0 +1,2 @@
+//! The data plane as a program.
+fn main() {}

@@ -1,0 +1,5 @@
+//! Counters and histograms.
+
+/// Every core's shards.
+#[derive(Default)]
+pub struct Registry {}

@@ -1,0 +1,61 @@
+//! What a proxy is started with.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::sign::CertifiedKey;
+
+/// What a proxy is started with.
+pub struct Options {
+    /// Where HTTPS is served.
+    pub https: SocketAddr,
+    /// Where plain HTTP is redirected to HTTPS (308), and nothing else.
+    pub http: Option<SocketAddr>,
+    /// Where health, metrics and the loaded state are told.
+    pub admin: Option<SocketAddr>,
+    /// Threads that serve requests, each with a runtime, listener and pools of its own.
+    pub workers: usize,
+    /// Whether requests are logged on standard output.
+    pub access_log: bool,
+    pub timeouts: Timeouts,
+    /// Certificates of hosts that bring none.
+    pub certificates: Arc<dyn LocalCertificates>,
+    /// Services that are elsewhere: `(namespace, name, port)` to `host:port`. Port 0 stands for every port.
+    pub services: BTreeMap<(String, String, u16), String>,
+}
+
+/// Issues certificates for hosts that bring none.
+pub trait LocalCertificates: Send + Sync {
+    /// The certificate for a name asked for by SNI, or for a client that sends no SNI. Called once per name and
+    /// remembered; may issue.
+    fn certificate(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>>;
+}
+
+/// How long a client may take.
+#[derive(Clone, Debug)]
+pub struct Timeouts {
+    /// From accepting a connection to the end of its TLS handshake. Default 10 s.
+    pub handshake: Duration,
+    /// From the first byte of a request's header section to its last. Default 30 s.
+    pub header: Duration,
+    /// Longest silence within a request body. Default 30 s.
+    pub body: Duration,
+    /// Longest silence between requests. Default 350 s.
+    pub idle: Duration,
+    /// Age at which a connection is asked to leave, ± 10 %. Default 30 min.
+    pub connection_age: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            header: Duration::from_secs(30),
+            body: Duration::from_secs(30),
+            idle: Duration::from_secs(350),
+            connection_age: Duration::from_secs(30 * 60),
+        }
+    }
+}

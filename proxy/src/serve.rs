@@ -1,0 +1,31 @@
+//! The story of a request.
+
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+
+use futures_util::FutureExt;
+use http::Response;
+
+use crate::body::Body;
+use crate::core::Core;
+use crate::exchange::Exchange;
+use crate::rejection::Rejection;
+use crate::{dispatch, guard, integrate, observe, reply};
+
+/// Answers one request: always, whatever happens on the way. A panic is this request's 500.
+pub async fn serve(core: &Rc<Core>, mut exchange: Exchange) -> Response<Body> {
+    let outcome = AssertUnwindSafe(answer(core, &mut exchange)).catch_unwind().await;
+    let response = match outcome {
+        Ok(Ok(response)) => reply::finish(&exchange, response),
+        Ok(Err(rejection)) => reply::reject(core, &mut exchange, rejection),
+        Err(_panic) => reply::reject(core, &mut exchange, Rejection::Panicked),
+    };
+    observe::watch(core, exchange, response)
+}
+
+/// The steps, in order. Each may end the request with a rejection.
+async fn answer(core: &Rc<Core>, exchange: &mut Exchange) -> Result<Response<Body>, Rejection> {
+    dispatch::dispatch(core, exchange)?;
+    guard::guard(core, exchange).await?;
+    integrate::integrate(core, exchange).await
+}
