@@ -1,0 +1,1 @@
+//! What becomes of a document and a Stage.
