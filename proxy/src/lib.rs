@@ -6,6 +6,7 @@
 pub mod core;
 pub mod options;
 pub mod proxy;
+pub mod worker;
 
 pub mod body;
 pub mod exchange;
