@@ -1,4 +1,24 @@
 //! Sockets to requests: TCP, TLS, HTTP framing, timeouts, drain.
+//!
+//! Nothing behind this folder (and `integrate/upstream`) names a hyper type, so that a codec can be replaced alone.
+
+pub mod activity;
+pub mod connection;
+pub mod listener;
+pub mod redirect;
+pub mod request;
+pub mod socket;
+pub mod tls;
+
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::accept::activity::{Phase, Place};
 
 /// A body as the codec reads it.
 pub type Incoming = hyper::body::Incoming;
@@ -12,10 +32,15 @@ pub struct Upgrade {
     /// True for extended CONNECT, whose success is a 200 without `Connection` and `Upgrade`.
     pub extended: bool,
     on: hyper::upgrade::OnUpgrade,
+    place: Rc<Place>,
 }
 
-/// A connection that has left HTTP.
-pub type Tunnel = hyper_util::rt::TokioIo<hyper::upgrade::Upgraded>;
+/// A connection (or stream) that has left HTTP: bytes both ways.
+pub struct Tunnel {
+    io: TokioIo<hyper::upgrade::Upgraded>,
+    /// Draining waits for tunnels too.
+    _place: Rc<Place>,
+}
 
 impl Upgrade {
     /// Resolves once our 101 (or 200) has been sent.
@@ -23,6 +48,30 @@ impl Upgrade {
     /// # Errors
     /// When the client has gone.
     pub async fn tunnel(self) -> Result<Tunnel, WireError> {
-        self.on.await.map(hyper_util::rt::TokioIo::new)
+        let upgraded = self.on.await?;
+        if !self.extended {
+            self.place.activity.enter(Phase::Tunnel);
+        }
+        Ok(Tunnel { io: TokioIo::new(upgraded), _place: self.place })
+    }
+}
+
+impl AsyncRead for Tunnel {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Tunnel {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

@@ -1,14 +1,18 @@
 //! A message body: streamed, bounded, the same type in every direction and protocol.
 
 use std::cell::Cell;
+use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::Sleep;
 
 use crate::accept::Incoming;
+use crate::accept::activity::Busy;
 
 /// A message body.
 #[derive(Default)]
@@ -16,6 +20,12 @@ pub struct Body {
     kind: Kind,
     /// Called with every frame's size and at the end; see [`Watch`].
     watch: Option<Box<dyn Watch>>,
+    /// Longest silence of the sender.
+    patience: Option<Duration>,
+    /// Runs while the sender is silent; made at the first silence, so most bodies never have one.
+    silence: Option<Pin<Box<Sleep>>>,
+    /// The request this body answers.
+    busy: Option<Busy>,
 }
 
 #[derive(Default)]
@@ -45,6 +55,9 @@ pub enum BodyFault {
     /// The sender went away or broke the framing.
     #[error("the sender of the body went away")]
     Aborted,
+    /// Nothing came for too long.
+    #[error("the sender of the body was silent for too long")]
+    Silent,
 }
 
 /// Learns how a body that goes to the client ends.
@@ -75,7 +88,7 @@ impl Body {
     /// These bytes.
     pub fn full(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        if bytes.is_empty() { Self::empty() } else { Self { kind: Kind::Full(bytes), watch: None } }
+        if bytes.is_empty() { Self::empty() } else { Self { kind: Kind::Full(bytes), ..Self::default() } }
     }
 
     /// What a codec reads.
@@ -83,7 +96,7 @@ impl Body {
         if incoming.is_end_stream() {
             Self::empty()
         } else {
-            Self { kind: Kind::Wire { incoming, bound: None }, watch: None }
+            Self { kind: Kind::Wire { incoming, bound: None }, ..Self::default() }
         }
     }
 
@@ -97,6 +110,17 @@ impl Body {
                 Some(fault)
             }
         }
+    }
+
+    /// The longest silence of the sender; beyond it the body fails with [`BodyFault::Silent`].
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = Some(patience);
+    }
+
+    /// Keeps the request this body answers busy until the body is dropped.
+    pub fn keep(mut self, busy: Busy) -> Self {
+        self.busy = Some(busy);
+        self
     }
 
     /// Attaches a watch; it replaces an earlier one.
@@ -153,7 +177,10 @@ impl HttpBody for Body {
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Kind::Wire { incoming, bound } => match Pin::new(incoming).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(within(bound.as_mut(), frame))),
+                Poll::Ready(Some(Ok(frame))) => {
+                    this.silence = None;
+                    Poll::Ready(Some(within(bound.as_mut(), frame)))
+                }
                 Poll::Ready(Some(Err(error))) => {
                     if let Some(bound) = bound {
                         bound.fault.set(Some(BodyFault::Aborted));
@@ -161,7 +188,15 @@ impl HttpBody for Body {
                     Poll::Ready(Some(Err(error.into())))
                 }
                 Poll::Ready(None) => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
+                Poll::Pending => match silent(this.patience, &mut this.silence, cx) {
+                    Poll::Pending => Poll::Pending,
+                    Poll::Ready(()) => {
+                        if let Some(bound) = bound {
+                            bound.fault.set(Some(BodyFault::Silent));
+                        }
+                        Poll::Ready(Some(Err(BodyFault::Silent.into())))
+                    }
+                },
             },
         };
         if let Some(watch) = &mut this.watch {
@@ -195,6 +230,12 @@ impl HttpBody for Body {
             Kind::Wire { incoming, .. } => incoming.size_hint(),
         }
     }
+}
+
+/// Ready once the sender has been silent for longer than the patience.
+fn silent(patience: Option<Duration>, silence: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> Poll<()> {
+    let Some(patience) = patience else { return Poll::Pending };
+    silence.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience))).as_mut().poll(cx)
 }
 
 /// Takes a frame's size off the bound.

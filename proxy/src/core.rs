@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use bundle::StageKey;
 
+use crate::accept::request::Ids;
 use crate::integrate::upstream::Upstream;
 use crate::live::{self, Live};
 use crate::observe::Observer;
@@ -22,6 +23,8 @@ pub struct Core {
     live: RefCell<Rc<CoreLive>>,
     /// Generation of `live`; compared on each request.
     generation: Cell<u64>,
+    /// Names of requests.
+    pub ids: Ids,
     /// Connections to backends.
     pub upstream: Upstream,
     /// Access log and metrics of this core.
@@ -46,18 +49,22 @@ pub struct CoreStage {
 
 impl Core {
     /// A core with nothing loaded.
-    pub fn new(index: usize, options: Arc<Options>, shared: Arc<Shared>) -> Rc<Self> {
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn new(index: usize, options: Arc<Options>, shared: Arc<Shared>) -> Result<Rc<Self>, getrandom::Error> {
         let upstream = Upstream::new(Arc::clone(&options), Arc::clone(&shared));
         let observer = Observer::new(index, &options, &shared);
-        Rc::new(Self {
+        Ok(Rc::new(Self {
             index,
             options,
             shared,
             live: RefCell::new(Rc::new(CoreLive { live: Arc::new(Live::default()), stages: Vec::new() })),
             generation: Cell::new(0),
+            ids: Ids::new()?,
             upstream,
             observer,
-        })
+        }))
     }
 
     /// What is live now. Rebuilt when the shared `Live` was swapped; stages that did not change keep everything.
@@ -65,10 +72,9 @@ impl Core {
         let generation = self.shared.generation.load(Ordering::Acquire);
         if generation != self.generation.get() {
             let live = self.shared.live.load_full();
-            let known: HashMap<&StageKey, &Rc<CoreStage>> = HashMap::new();
             let old = Rc::clone(&self.live.borrow());
-            let mut known = known;
-            known.extend(old.stages.iter().map(|stage| (&stage.live.key, stage)));
+            let known: HashMap<&StageKey, &Rc<CoreStage>> =
+                old.stages.iter().map(|stage| (&stage.live.key, stage)).collect();
             let stages = live
                 .stages
                 .iter()

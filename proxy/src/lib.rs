@@ -6,6 +6,7 @@
 pub mod core;
 pub mod options;
 pub mod proxy;
+pub mod worker;
 
 pub mod body;
 pub mod exchange;
@@ -23,4 +24,4 @@ pub mod admin;
 pub mod live;
 
 pub use options::{Options, Timeouts};
-pub use proxy::{LoadReport, Proxy};
+pub use proxy::{LoadReport, Proxy, StartError};

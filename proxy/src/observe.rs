@@ -9,7 +9,7 @@ use http::Response;
 
 use crate::body::Body;
 use crate::core::Core;
-use crate::exchange::Exchange;
+use crate::exchange::{Client, Exchange};
 use crate::live::Stage;
 use crate::options::Options;
 use crate::proxy::Shared;
@@ -25,6 +25,23 @@ impl Observer {
         let _ = (core, options, shared);
         Self {}
     }
+
+    /// A client connection was accepted.
+    pub fn connection_opened(&self) {}
+
+    /// A client connection has ended.
+    pub fn connection_closed(&self) {}
+
+    /// A TLS handshake failed.
+    pub fn handshake_failed(&self) {}
+
+    /// The codec or the port refused a client before there was a request.
+    pub fn refused(&self, status: u16, reason: &'static str, client: &Client) {
+        let _ = (status, reason, client);
+    }
+
+    /// Hands on what is buffered.
+    pub fn flush(&self) {}
 
     /// The meters of a stage; the same ones for the same routes after a reload.
     pub fn stage(&self, stage: &Arc<Stage>) -> StageMeters {

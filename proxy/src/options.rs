@@ -44,6 +44,8 @@ pub struct Timeouts {
     pub body: Duration,
     /// Longest silence between requests. Default 350 s.
     pub idle: Duration,
+    /// Longest time in which the client takes none of an answer's bytes. Default 60 s.
+    pub send: Duration,
     /// Age at which a connection is asked to leave, ± 10 %. Default 30 min.
     pub connection_age: Duration,
 }
@@ -55,6 +57,7 @@ impl Default for Timeouts {
             header: Duration::from_secs(30),
             body: Duration::from_secs(30),
             idle: Duration::from_secs(350),
+            send: Duration::from_secs(60),
             connection_age: Duration::from_secs(30 * 60),
         }
     }

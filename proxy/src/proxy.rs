@@ -1,15 +1,25 @@
 //! Starting, loading and stopping a proxy.
 
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bundle::BundleSet;
+use tokio_rustls::TlsAcceptor;
 
+use crate::accept::{listener, tls};
+use crate::core::Core;
 use crate::live::{Broken, Live};
 use crate::options::Options;
+use crate::worker::{self, Peer, Setup};
 
-/// What all cores share. Read on the hot path: only `generation` and `draining`.
+/// What all cores share. Read on the hot path: only `generation`.
+#[derive(Default)]
 pub struct Shared {
     pub live: ArcSwap<Live>,
     /// Counts swaps of `live`.
@@ -31,18 +41,109 @@ pub struct LoadReport {
 
 /// A running proxy.
 pub struct Proxy {
-    options: Arc<Options>,
     shared: Arc<Shared>,
+    https: SocketAddr,
+    peers: Arc<[Peer]>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What an address is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    Https,
+    Http,
+    Admin,
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Https => "HTTPS",
+            Self::Http => "HTTP",
+            Self::Admin => "admin",
+        })
+    }
+}
+
+/// Why a proxy could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot listen on {address} ({port}): {error}")]
+    Listen { port: Port, address: SocketAddr, error: io::Error },
+    #[error("cannot set up TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    #[error("cannot start a worker thread: {0}")]
+    Thread(#[from] io::Error),
 }
 
 impl Proxy {
+    /// Opens the ports and starts the workers. Nothing is served (403) until the first load.
+    ///
+    /// # Errors
+    /// When an address is taken, or the system refuses threads.
+    pub fn start(options: Options) -> Result<Self, StartError> {
+        let workers = options.workers.max(1);
+        let https = open(Port::Https, options.https, workers)?;
+        let address = https.first().map_or(Ok(options.https), TcpListener::local_addr)?;
+        let mut redirects = match options.http {
+            Some(http) => open(Port::Http, http, 1)?,
+            None => Vec::new(),
+        };
+        let options = Arc::new(options);
+        let shared = Arc::new(Shared::default());
+        let tls = TlsAcceptor::from(tls::server_config(&options, &shared)?);
+        let (peers, mail): (Vec<_>, Vec<_>) = https.iter().map(|_| Peer::new()).unzip();
+        let peers: Arc<[Peer]> = peers.into();
+        let mut threads = Vec::with_capacity(workers);
+        for (index, (https, mail)) in https.into_iter().zip(mail).enumerate() {
+            let setup = Setup {
+                index,
+                https,
+                redirect: redirects.pop(),
+                mail,
+                peers: Arc::clone(&peers),
+                tls: tls.clone(),
+                https_port: address.port(),
+            };
+            let (options, shared) = (Arc::clone(&options), Arc::clone(&shared));
+            let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+                let made = worker::run(setup, || Core::new(index, options, shared).map_err(io::Error::from));
+                if let Err(error) = made {
+                    tracing::error!(%error, "worker {index} ended");
+                }
+            })?;
+            threads.push(thread);
+        }
+        Ok(Self { shared, https: address, peers, threads })
+    }
+
+    /// Where HTTPS is served.
+    pub fn https_address(&self) -> SocketAddr {
+        self.https
+    }
+
     /// Makes a set of bundles live. Startup is the first load.
     pub fn load(&self, set: &BundleSet) -> LoadReport {
         let (live, broken) = Live::parse(set, &self.shared.live.load());
         let routes = live.stages.iter().map(|stage| stage.routes.len()).sum();
         self.shared.live.store(Arc::new(live));
         self.shared.generation.fetch_add(1, Ordering::Release);
-        let _ = &self.options;
         LoadReport { broken, routes }
     }
+
+    /// Stops accepting, lets requests in flight finish for at most `grace`, and ends. Blocks.
+    pub fn drain(self, grace: Duration) {
+        self.shared.draining.store(true, Ordering::Release);
+        for peer in self.peers.iter() {
+            peer.drain(grace);
+        }
+        for thread in self.threads {
+            // A worker that panicked has nothing left to drain.
+            drop(thread.join());
+        }
+    }
+}
+
+fn open(port: Port, address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, StartError> {
+    listener::bind(address, count).map_err(|error| StartError::Listen { port, address, error })
 }

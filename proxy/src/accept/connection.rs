@@ -1,0 +1,243 @@
+//! One client connection: handshake, then HTTP/1.1 or HTTP/2 until it ends.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use crate::accept::WireError;
+use crate::accept::activity::{Activity, Order, Phase};
+use crate::accept::redirect::redirect;
+use crate::accept::request::{Connection, handle};
+use crate::accept::socket::{NotTls, Socket};
+use crate::exchange::Client;
+use crate::worker::Worker;
+
+/// Largest HTTP/1.1 header section the codec reads. Amazon's limits (10,240 bytes of URL and of headers) are
+/// `dispatch`'s, which answers better; this one only bounds what a client can make us keep.
+const MAX_HEADER_SECTION: usize = 32 << 10;
+/// Requests one HTTP/2 connection may have in flight.
+const MAX_STREAMS: u32 = 250;
+/// What one HTTP/2 stream, and all of a connection's, may send ahead of their readers.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+/// A silent HTTP/2 client with requests in flight is asked this often whether it is still there.
+const PING_EVERY: Duration = Duration::from_secs(60);
+/// How long a client that is refused below HTTP may take to read why.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Serves a connection in a task of this core.
+pub fn spawn(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, secure: bool) {
+    let activity = Activity::new(Arc::clone(&worker.clock), worker.age());
+    let place = Rc::new(worker.connections.add(activity));
+    let worker = Rc::clone(worker);
+    tokio::task::spawn_local(async move {
+        worker.core.observer.connection_opened();
+        // Small answers must not wait for the acknowledgement of the one before. A socket that refuses is dead.
+        if let (Ok(()), Ok(local)) = (stream.set_nodelay(true), stream.local_addr()) {
+            let socket = Socket::new(stream, Arc::clone(&place.activity), secure);
+            let client = Client { peer, local, sni: None };
+            let connection = Connection { core: Rc::clone(&worker.core), client: Arc::new(client), place };
+            if secure {
+                serve_tls(&worker, socket, connection).await;
+            } else {
+                serve_redirect(&worker, socket, connection).await;
+            }
+        }
+        worker.core.observer.connection_closed();
+    });
+}
+
+async fn serve_tls(worker: &Worker, socket: Socket, mut connection: Connection) {
+    let mut accepting = pin!(worker.tls.accept(socket).into_fallible());
+    let activity = Arc::clone(&connection.place.activity);
+    match obeying(&activity, |cx| accepting.as_mut().poll(cx)).await {
+        Ok(Ok(stream)) => {
+            activity.enter(Phase::Idle);
+            let (_, session) = stream.get_ref();
+            let Client { peer, local, sni: _ } = *connection.client;
+            connection.client = Arc::new(Client { peer, local, sni: session.server_name().map(Into::into) });
+            if session.alpn_protocol() == Some(b"h2") {
+                serve_http2(stream, connection).await;
+            } else {
+                serve_http1(stream, connection).await;
+            }
+        }
+        Ok(Err((error, socket))) => {
+            worker.core.observer.handshake_failed();
+            if is_not_tls(&error) {
+                worker.core.observer.refused(400, "not_tls", &connection.client);
+                last_words(socket, NOT_TLS).await;
+            }
+        }
+        // Whoever takes this long for a handshake gets no answer.
+        Err(_ordered) => worker.core.observer.handshake_failed(),
+    }
+}
+
+async fn serve_http1(stream: TlsStream<Socket>, connection: Connection) {
+    let connection = Rc::new(connection);
+    let activity = &connection.place.activity;
+    let service = service_fn(|request| {
+        let answer = handle(Rc::clone(&connection), request);
+        async { Ok::<_, Infallible>(answer.await) }
+    });
+    let mut serving = http1_builder().serve_connection(TokioIo::new(stream), service).with_upgrades();
+    let mut leaving = false;
+    let ended = obeying(activity, |cx| {
+        if activity.order() == Order::Leave && !leaving {
+            leaving = true;
+            Pin::new(&mut serving).graceful_shutdown();
+        }
+        Pin::new(&mut serving).poll(cx)
+    })
+    .await;
+    match ended {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => note(&connection, &error),
+        Err(Order::TimeOut) => {
+            connection.core.observer.refused(408, "header_timeout", &connection.client);
+            if let Some(parts) = serving.into_parts() {
+                last_words(parts.io.into_inner(), TIMED_OUT).await;
+            }
+        }
+        Err(Order::None | Order::Leave | Order::Close) => {}
+    }
+}
+
+async fn serve_http2(stream: TlsStream<Socket>, connection: Connection) {
+    let connection = Rc::new(connection);
+    let activity = &connection.place.activity;
+    let service = service_fn(|request| {
+        let answer = handle(Rc::clone(&connection), request);
+        async { Ok::<_, Infallible>(answer.await) }
+    });
+    let mut serving = pin!(
+        http2::Builder::new(CoreExecutor)
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_EVERY)
+            .max_concurrent_streams(MAX_STREAMS)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(MAX_HEADER_SECTION as u32)
+            .enable_connect_protocol()
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    let mut leaving = false;
+    let ended = obeying(activity, |cx| {
+        if activity.order() == Order::Leave && !leaving {
+            leaving = true;
+            serving.as_mut().graceful_shutdown();
+        }
+        serving.as_mut().poll(cx)
+    })
+    .await;
+    if let Ok(Err(error)) = ended {
+        note(&connection, &error);
+    }
+}
+
+async fn serve_redirect(worker: &Worker, socket: Socket, connection: Connection) {
+    let activity = Arc::clone(&connection.place.activity);
+    activity.enter(Phase::Idle);
+    let port = worker.https_port;
+    let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(redirect(&request, port))));
+    let mut serving = http1_builder().serve_connection(TokioIo::new(socket), service);
+    let mut leaving = false;
+    // A redirect's client is soon gone; what it does not say in time it need not say.
+    let ended = obeying(&activity, |cx| {
+        if activity.order() == Order::Leave && !leaving {
+            leaving = true;
+            Pin::new(&mut serving).graceful_shutdown();
+        }
+        Pin::new(&mut serving).poll(cx)
+    })
+    .await;
+    if let Ok(Err(error)) = ended {
+        note(&connection, &error);
+    }
+}
+
+fn http1_builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    // Time is `activity`'s business: no timer per request.
+    builder.header_read_timeout(None).max_header_size(MAX_HEADER_SECTION);
+    builder
+}
+
+/// Polls until ready, or until the connection is ordered to end at once.
+async fn obeying<T>(activity: &Activity, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Result<T, Order> {
+    poll_fn(|cx| {
+        activity.listen(cx.waker());
+        match activity.order() {
+            order @ (Order::TimeOut | Order::Close) => Poll::Ready(Err(order)),
+            Order::None | Order::Leave => poll(cx).map(Ok),
+        }
+    })
+    .await
+}
+
+/// Counts what the codec refused by itself; it has answered the client already.
+fn note(connection: &Connection, error: &WireError) {
+    if error.is_parse_too_large() {
+        connection.core.observer.refused(431, "headers_too_large", &connection.client);
+    } else if error.is_parse() {
+        connection.core.observer.refused(400, "bad_request", &connection.client);
+    }
+}
+
+fn is_not_tls(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<NotTls>())
+}
+
+const NOT_TLS: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nConnection: close\r\n\
+    Content-Length: 66\r\n\r\n{\"message\":\"This port speaks HTTPS; the request came without TLS.\"}";
+const TIMED_OUT: &str = "HTTP/1.1 408 Request Timeout\r\nContent-Type: application/json\r\nConnection: close\r\n\
+    Content-Length: 29\r\n\r\n{\"message\":\"Request Timeout\"}";
+
+/// Writes a whole answer and closes.
+async fn last_words(mut stream: impl AsyncWrite + Unpin, words: &str) {
+    let write = async {
+        stream.write_all(words.as_bytes()).await?;
+        stream.shutdown().await
+    };
+    // The client may be gone, or not listen: there is nobody left to tell.
+    drop(tokio::time::timeout(LAST_WORDS, write).await);
+}
+
+/// Runs HTTP/2 streams on this core.
+#[derive(Clone, Copy)]
+struct CoreExecutor;
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for CoreExecutor {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(async {
+            future.await;
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NOT_TLS, TIMED_OUT};
+
+    #[test]
+    fn last_words_have_the_length_they_claim() {
+        for words in [NOT_TLS, TIMED_OUT] {
+            let (head, body) = words.split_once("\r\n\r\n").expect("a header section");
+            assert!(head.ends_with(&format!("Content-Length: {}", body.len())), "{} bytes: {head}", body.len());
+        }
+    }
+}

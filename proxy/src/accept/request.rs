@@ -1,0 +1,146 @@
+//! From a codec's request to an [`Exchange`], and back.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::header::UPGRADE;
+use http::{HeaderValue, Method, Request, Response};
+use hyper::ext::Protocol;
+
+use crate::accept::activity::{Busy, Place};
+use crate::accept::{Incoming, Upgrade};
+use crate::body::Body;
+use crate::core::Core;
+use crate::exchange::{Client, Exchange, Record, RequestIds};
+
+/// A connection's part in each of its requests.
+pub struct Connection {
+    pub core: Rc<Core>,
+    pub client: Arc<Client>,
+    pub place: Rc<Place>,
+}
+
+/// Serves one request.
+pub async fn handle(connection: Rc<Connection>, mut request: Request<Incoming>) -> Response<Body> {
+    let received = Instant::now();
+    let Connection { core, client, place } = &*connection;
+    let busy = Busy::new(&place.activity);
+    let upgrade = upgrade(&mut request, place);
+    let (parts, incoming) = request.into_parts();
+    let mut body = Body::wire(incoming);
+    body.set_patience(core.options.timeouts.body);
+    let exchange = Exchange {
+        method: parts.method,
+        uri: parts.uri,
+        path: Default::default(),
+        version: parts.version,
+        headers: parts.headers,
+        body,
+        upgrade,
+        client: Arc::clone(client),
+        received,
+        ids: core.ids.next(),
+        routed: None,
+        record: Record::default(),
+    };
+    crate::serve::serve(core, exchange).await.map(|body| body.keep(busy))
+}
+
+/// Takes the client's wish to leave HTTP out of the request.
+fn upgrade(request: &mut Request<Incoming>, place: &Rc<Place>) -> Option<Upgrade> {
+    let extended = request.method() == Method::CONNECT;
+    let protocol = if extended {
+        request.extensions().get::<Protocol>()?.as_str().to_ascii_lowercase()
+    } else {
+        request.headers().get(UPGRADE)?.to_str().ok()?.to_ascii_lowercase()
+    };
+    Some(Upgrade { protocol: protocol.into(), extended, on: hyper::upgrade::on(request), place: Rc::clone(place) })
+}
+
+/// Makes names for requests.
+#[derive(Debug)]
+pub struct Ids(std::cell::RefCell<fastrand::Rng>);
+
+impl Ids {
+    /// Seeded from the system's randomness: names need not be secret, but must not repeat.
+    ///
+    /// # Errors
+    /// When the system has none.
+    pub fn new() -> Result<Self, getrandom::Error> {
+        let mut seed = [0; 8];
+        getrandom::fill(&mut seed)?;
+        Ok(Self(std::cell::RefCell::new(fastrand::Rng::with_seed(u64::from_le_bytes(seed)))))
+    }
+
+    /// Names for one request: a UUID (version 4) and sixteen characters of base64 that end in `=`.
+    pub fn next(&self) -> RequestIds {
+        let mut random = self.0.borrow_mut();
+        RequestIds { request: header(&uuid(random.u128(..))), extended: header(&extended(random.u128(..))) }
+    }
+
+    /// A random number, for names of traces.
+    pub fn number(&self) -> u128 {
+        self.0.borrow_mut().u128(..)
+    }
+}
+
+fn header(text: &[u8]) -> HeaderValue {
+    // Hexadecimal digits, base64 and dashes are always a header's value.
+    HeaderValue::from_bytes(text).unwrap_or_else(|_| HeaderValue::from_static("-"))
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+fn uuid(random: u128) -> [u8; 36] {
+    let bits = (random & !(0xf000_u128 << 64) & !(0xc000_u128 << 48)) | (0x4000_u128 << 64) | (0x8000_u128 << 48);
+    let mut text = [b'-'; 36];
+    let mut shift = 128;
+    for (position, byte) in text.iter_mut().enumerate() {
+        if !matches!(position, 8 | 13 | 18 | 23) {
+            shift -= 4;
+            *byte = HEX[(bits >> shift) as usize & 0xf];
+        }
+    }
+    text
+}
+
+const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+fn extended(random: u128) -> [u8; 16] {
+    let mut text = [b'='; 16];
+    for (position, byte) in text.iter_mut().take(15).enumerate() {
+        *byte = BASE64[(random >> (6 * position)) as usize & 0x3f];
+    }
+    // Eleven bytes fill fourteen characters and four bits of the fifteenth.
+    text[14] = BASE64[(random >> 84) as usize & 0x3c];
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_id_is_a_random_uuid() {
+        assert_eq!(&uuid(u128::MAX), b"ffffffff-ffff-4fff-bfff-ffffffffffff");
+        assert_eq!(&uuid(0), b"00000000-0000-4000-8000-000000000000");
+        assert_eq!(&uuid(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef), b"01234567-89ab-4def-8123-456789abcdef");
+    }
+
+    #[test]
+    fn an_extended_id_is_base64_of_eleven_bytes() {
+        use base64::Engine as _;
+        for random in [0, u128::MAX, 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef] {
+            let text = extended(random);
+            let bytes = base64::engine::general_purpose::STANDARD.decode(text).expect("valid base64");
+            assert_eq!(bytes.len(), 11);
+        }
+    }
+
+    #[test]
+    fn ids_differ() {
+        let ids = Ids::new().expect("randomness");
+        assert_ne!(ids.next().request, ids.next().request);
+    }
+}

@@ -1,0 +1,177 @@
+//! One worker thread: a current-thread runtime that accepts, serves and drains by itself.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::LocalOptions;
+use tokio::sync::{mpsc, watch};
+use tokio_rustls::TlsAcceptor;
+
+use crate::accept::activity::{Clock, Connections, Order};
+use crate::accept::{connection, listener};
+use crate::core::Core;
+
+/// What the tasks of one worker thread share.
+pub struct Worker {
+    pub core: Rc<Core>,
+    pub connections: Rc<Connections>,
+    pub clock: Arc<Clock>,
+    pub tls: TlsAcceptor,
+    /// Where redirects point.
+    pub https_port: u16,
+    peers: Arc<[Peer]>,
+}
+
+/// How the other threads reach a worker.
+pub struct Peer {
+    mailbox: mpsc::UnboundedSender<Mail>,
+    /// Connections it has open.
+    open: AtomicUsize,
+}
+
+/// What is sent to a worker.
+pub enum Mail {
+    /// Serve this connection: another worker has too many.
+    Connection(StdStream, SocketAddr),
+    /// Stop accepting, finish what is in flight, end.
+    Drain { grace: Duration },
+}
+
+/// What a worker starts with.
+pub struct Setup {
+    pub index: usize,
+    pub https: StdListener,
+    pub redirect: Option<StdListener>,
+    pub mail: mpsc::UnboundedReceiver<Mail>,
+    pub peers: Arc<[Peer]>,
+    pub tls: TlsAcceptor,
+    pub https_port: u16,
+}
+
+impl Peer {
+    /// A peer and the end that its thread reads.
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<Mail>) {
+        let (mailbox, mail) = mpsc::unbounded_channel();
+        (Self { mailbox, open: AtomicUsize::new(0) }, mail)
+    }
+
+    /// Hands a fresh connection over; if the worker has ended, the client sees it closed.
+    pub fn hand_over(&self, stream: StdStream, peer: SocketAddr) {
+        drop(self.mailbox.send(Mail::Connection(stream, peer)));
+    }
+
+    /// Asks the worker to end; one that has ended does not mind.
+    pub fn drain(&self, grace: Duration) {
+        drop(self.mailbox.send(Mail::Drain { grace }));
+    }
+}
+
+/// Runs a worker until it has drained. `make_core` runs on this thread, where its parts belong.
+///
+/// # Errors
+/// When the runtime or the core cannot be made.
+pub fn run(setup: Setup, make_core: impl FnOnce() -> io::Result<Rc<Core>>) -> io::Result<()> {
+    let Setup { index: _, https, redirect, mail, peers, tls, https_port } = setup;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(async {
+        let worker = Rc::new(Worker {
+            core: make_core()?,
+            connections: Rc::default(),
+            clock: Arc::default(),
+            tls,
+            https_port,
+            peers,
+        });
+        tokio::task::spawn_local(sweep(Rc::clone(&worker)));
+        let (stop, stopped) = watch::channel(());
+        let mut accepting = Vec::new();
+        for (listener, secure) in std::iter::once((https, true)).chain(redirect.map(|listener| (listener, false))) {
+            let listener = TcpListener::from_std(listener)?;
+            accepting.push(tokio::task::spawn_local(listener::accept(
+                Rc::clone(&worker),
+                listener,
+                secure,
+                stopped.clone(),
+            )));
+        }
+        drop(stopped);
+        let grace = work(&worker, mail).await;
+        drop(stop);
+        for task in accepting {
+            // A loop that panicked has nothing more to accept.
+            drop(task.await);
+        }
+        drain(&worker, grace).await;
+        worker.core.observer.flush();
+        Ok(())
+    })
+}
+
+/// Serves what other workers hand over, until asked to drain.
+async fn work(worker: &Rc<Worker>, mut mail: mpsc::UnboundedReceiver<Mail>) -> Duration {
+    while let Some(mail) = mail.recv().await {
+        match mail {
+            Mail::Connection(stream, peer) => match TcpStream::from_std(stream) {
+                Ok(stream) => connection::spawn(worker, stream, peer, true),
+                Err(error) => tracing::warn!(%error, "cannot take over a connection"),
+            },
+            Mail::Drain { grace } => return grace,
+        }
+    }
+    Duration::ZERO
+}
+
+/// How long a connection that has never asked anything is waited for while draining.
+const DRAIN_IDLE: Duration = Duration::from_secs(1);
+
+/// Waits until every connection has finished what it was doing, or until the grace is over.
+async fn drain(worker: &Worker, grace: Duration) {
+    let began = Instant::now();
+    worker.connections.order_all(Order::Leave, false);
+    while worker.connections.open() > 0 && began.elapsed() < grace {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        if began.elapsed() > DRAIN_IDLE {
+            worker.connections.order_all(Order::Close, true);
+        }
+    }
+}
+
+/// Compares every connection with the timeouts, once a second.
+async fn sweep(worker: Rc<Worker>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        worker.clock.tick();
+        worker.connections.sweep(&worker.core.options.timeouts);
+        worker.core.observer.flush();
+    }
+}
+
+impl Worker {
+    /// Age in seconds at which a new connection is asked to leave: 10 % more or less, so that they do not all leave
+    /// at once.
+    pub fn age(&self) -> u32 {
+        let age = u32::try_from(self.core.options.timeouts.connection_age.as_secs()).unwrap_or(u32::MAX);
+        let spread = age / 5;
+        age.saturating_sub(spread / 2).saturating_add((self.core.ids.number() % (u128::from(spread) + 1)) as u32)
+    }
+
+    /// The worker that should serve a fresh connection instead of this one: SO_REUSEPORT hashes a few HTTP/2
+    /// clients onto one core by chance.
+    pub fn less_loaded(&self) -> Option<&Peer> {
+        let own = self.connections.open();
+        let open = |peer: &Peer| peer.open.load(Ordering::Relaxed);
+        self.peers.get(self.core.index)?.open.store(own, Ordering::Relaxed);
+        if self.peers.len() < 2 {
+            return None;
+        }
+        let mean = self.peers.iter().map(open).sum::<usize>() / self.peers.len();
+        let (least, peer) = self.peers.iter().enumerate().min_by_key(|(_, peer)| open(peer))?;
+        // A few connections more are chance, not load.
+        (least != self.core.index && own > mean + mean / 10 + 2).then_some(peer)
+    }
+}
