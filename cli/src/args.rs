@@ -59,7 +59,13 @@ pub(crate) struct Dev {
     #[arg(long, value_name = "N", env = "STAGEGATE_WORKERS", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) workers: Option<u16>,
     /// Whether every request is logged on standard output.
-    #[arg(long, value_name = "on|off", env = "STAGEGATE_ACCESS_LOG", default_value = "on", hide_possible_values = true)]
+    #[arg(
+        long,
+        value_name = "on|off",
+        env = "STAGEGATE_ACCESS_LOG",
+        default_value = "on",
+        hide_possible_values = true
+    )]
     pub(crate) access_log: Switch,
     /// How long requests in flight may take to finish after SIGINT or SIGTERM.
     #[arg(long, value_name = "SECONDS", env = "STAGEGATE_GRACE", default_value_t = 30)]
@@ -132,14 +138,16 @@ impl FromStr for Service {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (service, address) =
-            text.split_once('=').ok_or("want NAME.NAMESPACE[:PORT]=HOST:PORT, for example orders.shop=127.0.0.1:9000")?;
+        let (service, address) = text
+            .split_once('=')
+            .ok_or("want NAME.NAMESPACE[:PORT]=HOST:PORT, for example orders.shop=127.0.0.1:9000")?;
         let (qualified, port) = match service.split_once(':') {
             Some((qualified, port)) => (qualified, parse_port(port)?),
             None => (service, 0),
         };
-        let (name, namespace) =
-            qualified.split_once('.').ok_or_else(|| format!("`{qualified}` names no namespace: want NAME.NAMESPACE"))?;
+        let (name, namespace) = qualified
+            .split_once('.')
+            .ok_or_else(|| format!("`{qualified}` names no namespace: want NAME.NAMESPACE"))?;
         for label in [name, namespace] {
             if !is_label(label) {
                 return Err(format!("`{label}` is not a name: want lower-case letters, digits and `-`"));
@@ -190,7 +198,8 @@ mod tests {
         assert_eq!((service.name.as_str(), service.namespace.as_str(), service.port), ("orders", "shop", 8080));
         assert_eq!(service.address, "127.0.0.1:9000");
         assert_eq!("orders.shop=[::1]:9000".parse::<Service>().unwrap().port, 0);
-        for bad in ["", "orders=127.0.0.1:1", "orders.shop", "orders.shop=host", "Orders.shop=h:1", "a.b:0=h:1", "a.b=:1"]
+        for bad in
+            ["", "orders=127.0.0.1:1", "orders.shop", "orders.shop=host", "Orders.shop=h:1", "a.b:0=h:1", "a.b=:1"]
         {
             assert!(bad.parse::<Service>().is_err(), "{bad}");
         }

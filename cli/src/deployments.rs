@@ -99,7 +99,8 @@ impl Deployments {
                 document: Value::clone(document),
             };
             private_folder(&self.folder(&contract.api))?;
-            match create_atomically(&self.file(&contract.api, number), &serde_json::to_vec(&snapshot)?, Readers::Owner) {
+            match create_atomically(&self.file(&contract.api, number), &serde_json::to_vec(&snapshot)?, Readers::Owner)
+            {
                 Ok(()) => {
                     self.newest.insert(contract.api.clone(), Newest { number, digest });
                     return Ok(number);

@@ -187,7 +187,9 @@ fn github(diagnostic: &Diagnostic) -> String {
     };
     let mut out = format!("::{command} ");
     match place {
-        Some(Place { file, line: 0, .. }) => write(&mut out, format_args!("file={},", property(&file.to_string_lossy()))),
+        Some(Place { file, line: 0, .. }) => {
+            write(&mut out, format_args!("file={},", property(&file.to_string_lossy())))
+        }
         Some(Place { file, line, column, .. }) => {
             write(&mut out, format_args!("file={},line={line},col={column},", property(&file.to_string_lossy())));
         }
@@ -244,7 +246,8 @@ mod tests {
     #[test]
     fn text_marks_the_column() {
         let out = render(&[diagnostic(3, "  x: 1")], Format::Text, Colours::NONE);
-        let want = "error[UnknownField]: 100% wrong\n  --> api.yaml:12:3\n   |\n12 |   x: 1\n   |   ^\n  = help: try y\n\n";
+        let want =
+            "error[UnknownField]: 100% wrong\n  --> api.yaml:12:3\n   |\n12 |   x: 1\n   |   ^\n  = help: try y\n\n";
         assert_eq!(out, want);
     }
 

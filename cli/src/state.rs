@@ -41,7 +41,9 @@ impl State {
 /// `$XDG_DATA_HOME/stagegate`, or `~/.local/share/stagegate`. The specification says that a relative one is ignored.
 fn default_folder() -> Option<PathBuf> {
     let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("XDG_DATA_HOME").or_else(|| Some(absolute("HOME")?.join(".local/share"))).map(|data| data.join("stagegate"))
+    absolute("XDG_DATA_HOME")
+        .or_else(|| Some(absolute("HOME")?.join(".local/share")))
+        .map(|data| data.join("stagegate"))
 }
 
 /// Makes a folder that only its owner may look into; one that is there keeps its rights.
@@ -84,10 +86,13 @@ fn write_draft(path: &Path, content: &[u8], readers: Readers) -> io::Result<Path
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, match readers {
-        Readers::Everyone => 0o644,
-        Readers::Owner => 0o600,
-    });
+    std::os::unix::fs::OpenOptionsExt::mode(
+        &mut options,
+        match readers {
+            Readers::Everyone => 0o644,
+            Readers::Owner => 0o600,
+        },
+    );
     #[cfg(not(unix))]
     let _ = readers;
     options.open(&draft)?.write_all(content).inspect_err(|_| discard(&draft))?;

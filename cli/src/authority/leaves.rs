@@ -99,8 +99,7 @@ impl Leaves {
         if !name.is_empty() {
             return Ok(vec![SanType::DnsName(name.try_into()?)]);
         }
-        let mut subjects =
-            vec![SanType::DnsName("localhost".try_into()?), SanType::DnsName("*.localhost".try_into()?)];
+        let mut subjects = vec![SanType::DnsName("localhost".try_into()?), SanType::DnsName("*.localhost".try_into()?)];
         let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
         let others = self.addresses.iter().copied().filter(|address| !loopback.contains(address));
         subjects.extend(loopback.into_iter().chain(others).map(SanType::IpAddress));

@@ -149,9 +149,10 @@ impl<'a> Check<'a> {
             match (properties.and_then(|known| known.get(name)), others, properties) {
                 (Some(schema), _, _) | (None, Some(schema), _) => self.value(schema, value, &here),
                 (None, None, Some(known)) => {
-                    let help = closest(name, known.keys())
-                        .map(|known| format!("did you mean `{known}`?"))
-                        .unwrap_or_else(|| format!("known here: {}", known.keys().cloned().collect::<Vec<_>>().join(", ")));
+                    let help =
+                        closest(name, known.keys()).map(|known| format!("did you mean `{known}`?")).unwrap_or_else(
+                            || format!("known here: {}", known.keys().cloned().collect::<Vec<_>>().join(", ")),
+                        );
                     self.note(&here, Reason::UnknownField.as_str(), format!("unknown field `{name}`"), Some(help));
                 }
                 // Nothing is known about what may be here.
@@ -299,8 +300,13 @@ mod tests {
     use super::*;
 
     fn stage(spec: Value) -> Vec<String> {
-        let object = json!({"apiVersion": "stagegate.dev/v1alpha1", "kind": "Stage", "metadata": {"name": "x"}, "spec": spec});
-        STAGE.check(&object).into_iter().map(|found| format!("{} {}: {}", found.reason, found.pointer, found.message)).collect()
+        let object =
+            json!({"apiVersion": "stagegate.dev/v1alpha1", "kind": "Stage", "metadata": {"name": "x"}, "spec": spec});
+        STAGE
+            .check(&object)
+            .into_iter()
+            .map(|found| format!("{} {}: {}", found.reason, found.pointer, found.message))
+            .collect()
     }
 
     #[test]
