@@ -9,12 +9,13 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bundle::StageKey;
 use compile::{Contract, ObjectKey};
 use crds::backend::Backend;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::state::{Readers, State, create_atomically, private_folder};
+use crate::state::{Readers, State, create_atomically, private_folder, write_atomically};
 
 /// Deployments kept of an API unless a Stage says otherwise.
 pub(crate) const HISTORY_LIMIT: u32 = 50;
@@ -128,6 +129,30 @@ impl Deployments {
     /// The number before this one.
     pub(crate) fn before(&self, api: &ObjectKey, number: u64) -> Option<u64> {
         self.numbers(api).ok()?.range(..number).next_back().copied()
+    }
+
+    /// What `previous` was resolved to for a Stage, once.
+    pub(crate) fn pin(&self, stage: &StageKey) -> Option<u64> {
+        fs::read_to_string(self.pin_file(stage)).ok()?.trim().parse().ok()
+    }
+
+    /// Remembers what `previous` was resolved to; `None` when nothing is pinned any more.
+    pub(crate) fn set_pin(&self, stage: &StageKey, number: Option<u64>) -> io::Result<()> {
+        let file = self.pin_file(stage);
+        match number {
+            Some(number) => {
+                private_folder(&self.state.path("pins").join(&stage.namespace))?;
+                write_atomically(&file, number.to_string().as_bytes(), Readers::Owner)
+            }
+            None => match fs::remove_file(&file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            },
+        }
+    }
+
+    fn pin_file(&self, stage: &StageKey) -> PathBuf {
+        self.state.path("pins").join(&stage.namespace).join(&stage.name)
     }
 
     /// Forgets the oldest of an API beyond a limit, except those in use.

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use compile::Gateway;
+use compile::world::Attached;
+use compile::{Finding, Gateway, ObjectKey, Origin};
 
 use crate::args::{Format, Lint};
 use crate::collect::files::{self, Files};
@@ -57,12 +58,14 @@ fn diagnose(files: &Files, paths: &[PathBuf], gateway: &Gateway) -> Vec<Diagnost
     let unused = attached.unused().flat_map(|contract| compile::check_api(contract));
     let of_units = units.iter().flat_map(|unit| unit.findings.iter().cloned());
     for finding in attached.findings.iter().cloned().chain(of_units).chain(unused).chain(linked.findings) {
-        let api = compile::ObjectKey::new(finding.object.namespace.clone(), finding.object.name.clone());
-        let contract = attached.contracts.get(&api).filter(|_| finding.in_document);
-        diagnostics.push(places.locate(&finding, contract.map(|contract| &contract.origin)));
+        diagnostics.push(places.locate(&finding, origin(&attached, &finding)));
     }
-    // Two Stages of one API both carry its findings.
-    diagnostics.sort();
-    diagnostics.dedup();
+    print::in_order(&mut diagnostics);
     diagnostics
+}
+
+/// Where the document comes from that a finding is about.
+pub(crate) fn origin<'a>(attached: &'a Attached, finding: &Finding) -> Option<&'a Origin> {
+    let api = ObjectKey::new(finding.object.namespace.clone(), finding.object.name.clone());
+    attached.contracts.get(&api).filter(|_| finding.in_document).map(|contract| &contract.origin)
 }

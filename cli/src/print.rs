@@ -120,6 +120,12 @@ pub(crate) fn render(diagnostics: &[Diagnostic], format: Format, colours: Colour
     }
 }
 
+/// Sorts findings by place, and drops what two Stages of one API both say.
+pub(crate) fn in_order(diagnostics: &mut Vec<Diagnostic>) {
+    diagnostics.sort();
+    diagnostics.dedup();
+}
+
 /// `2 errors, 1 warning`; empty when there is nothing.
 pub(crate) fn summary(diagnostics: &[Diagnostic]) -> String {
     let count = |level: Level| {

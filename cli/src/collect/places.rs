@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bundle::StageKey;
 use compile::{Document, Finding, ObjectRef, Origin, Severity};
 
 use super::object::{Key, Kind};
@@ -83,6 +84,11 @@ impl Places {
         diagnostic.pointer = Some(pointer.clone());
         diagnostic.help = help.clone();
         diagnostic
+    }
+
+    /// The place of a JSON pointer in a Stage.
+    pub(crate) fn of_stage(&self, stage: &StageKey, pointer: &str) -> Option<Place> {
+        Some(self.site(Kind::Stage.as_str(), &stage.namespace, &stage.name)?.place(pointer))
     }
 
     fn place(&self, finding: &Finding, origin: Option<&Origin>) -> Option<Place> {

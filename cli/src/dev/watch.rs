@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode, ModifyKind};
@@ -36,16 +37,26 @@ pub(crate) struct Watch {
     folders: BTreeSet<PathBuf>,
     /// Names that matter though they do not look like manifests: files that the command line names.
     named: BTreeSet<OsString>,
+    /// An event found no room in the queue.
+    lost: Arc<AtomicBool>,
 }
 
+/// Room for events that wait while files are read.
+pub(crate) const QUEUE: usize = 1024;
+
 impl Watch {
-    pub(crate) fn new(paths: &[PathBuf], notices: mpsc::Sender<Notice>) -> notify::Result<Self> {
+    pub(crate) fn new(paths: &[PathBuf], notices: mpsc::SyncSender<Notice>) -> notify::Result<Self> {
+        let lost = Arc::new(AtomicBool::new(false));
+        let losing = Arc::clone(&lost);
         let watcher = notify::recommended_watcher(move |event| {
-            // Whoever listened has ended, and so will this.
-            notices.send(Notice::Files(event)).ok();
+            // Waiting here would hold up the thread that `follow` waits for. Events only say that everything must be
+            // read again, so one that finds no room need only leave word that there was one.
+            if let Err(mpsc::TrySendError::Full(_)) = notices.try_send(Notice::Files(event)) {
+                losing.store(true, Ordering::Release);
+            }
         })?;
         let named = paths.iter().filter_map(|path| Some(path.file_name()?.to_owned())).collect();
-        Ok(Self { watcher, followed: BTreeSet::new(), folders: BTreeSet::new(), named })
+        Ok(Self { watcher, followed: BTreeSet::new(), folders: BTreeSet::new(), named, lost })
     }
 
     /// Watches exactly the folders of these files. True when one is new: what happened in it before now must be read
@@ -70,9 +81,9 @@ impl Watch {
         grown
     }
 
-    /// Whether every folder of these files is watched.
-    pub(crate) fn sees(&self, files: &Files) -> bool {
-        files.folders.iter().all(|folder| self.followed.contains(folder) || !folder.exists())
+    /// A folder of these files that is there and is not watched.
+    pub(crate) fn blind<'a>(&self, files: &'a Files) -> Option<&'a Path> {
+        files.folders.iter().find(|folder| !self.followed.contains(*folder) && folder.exists()).map(PathBuf::as_path)
     }
 
     /// Whether what is written there may be a manifest.
@@ -91,7 +102,7 @@ impl Watch {
     }
 
     fn meaning(&self, event: &Event) -> Meaning {
-        if event.need_rescan() {
+        if event.need_rescan() || self.lost.swap(false, Ordering::AcqRel) {
             return Meaning::Changed;
         }
         let path = || event.paths.iter().find(|path| self.is_content(path)).cloned();
@@ -158,11 +169,6 @@ impl Settling {
         Some(settling)
     }
 
-    /// A change that is complete already.
-    pub(crate) fn at_once(now: Instant) -> Self {
-        Self { first: now, last: now, open: BTreeSet::new() }
-    }
-
     /// When the change counts as complete if nothing else happens.
     pub(crate) fn due(&self) -> Instant {
         let wait = if self.open.is_empty() { QUIET } else { UNCLOSED };
@@ -177,7 +183,7 @@ mod tests {
     use super::*;
 
     fn watch() -> Watch {
-        let (sender, _receiver) = mpsc::channel();
+        let (sender, _receiver) = mpsc::sync_channel(QUEUE);
         let mut watch = Watch::new(&[PathBuf::from("/x")], sender).unwrap();
         watch.folders.insert(PathBuf::from("/x"));
         watch
