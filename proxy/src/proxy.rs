@@ -17,6 +17,8 @@ pub struct Shared {
     pub draining: AtomicBool,
     /// Counters and histograms of every core, gathered at scrape.
     pub metrics: crate::observe::metrics::Registry,
+    /// Where the lines of the access log go; closed last.
+    pub access_log: crate::observe::log::AccessLog,
     /// The latest state of loading, for the admin port.
     pub status: crate::admin::Status,
 }
@@ -40,6 +42,8 @@ impl Proxy {
     pub fn load(&self, set: &BundleSet) -> LoadReport {
         let (live, broken) = Live::parse(set, &self.shared.live.load());
         let routes = live.stages.iter().map(|stage| stage.routes.len()).sum();
+        self.shared.metrics.loaded(&live);
+        self.shared.status.loaded(&live, &broken);
         self.shared.live.store(Arc::new(live));
         self.shared.generation.fetch_add(1, Ordering::Release);
         let _ = &self.options;
