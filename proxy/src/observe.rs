@@ -131,4 +131,4 @@ impl Observer {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

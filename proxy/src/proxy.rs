@@ -43,9 +43,10 @@ impl Proxy {
         let (live, broken) = Live::parse(set, &self.shared.live.load());
         let routes = live.stages.iter().map(|stage| stage.routes.len()).sum();
         self.shared.metrics.loaded(&live);
-        self.shared.status.loaded(&live, &broken);
-        self.shared.live.store(Arc::new(live));
+        let live = Arc::new(live);
+        self.shared.live.store(Arc::clone(&live));
         self.shared.generation.fetch_add(1, Ordering::Release);
+        self.shared.status.loaded(&live, &broken);
         let _ = &self.options;
         LoadReport { broken, routes }
     }

@@ -18,16 +18,22 @@ use crate::proxy::Shared;
 
 /// An output that can be blocked, and shows what was written.
 #[derive(Clone, Default)]
-pub(crate) struct Output(Arc<(Mutex<(Vec<u8>, bool)>, Condvar)>);
+pub(crate) struct Output(Arc<Pipe>);
+
+#[derive(Default)]
+struct Pipe {
+    state: Mutex<(Vec<u8>, bool)>,
+    changed: Condvar,
+}
 
 impl Output {
     pub(crate) fn block(&self, blocked: bool) {
-        self.0.0.lock().unwrap().1 = blocked;
-        self.0.1.notify_all();
+        self.0.state.lock().unwrap().1 = blocked;
+        self.0.changed.notify_all();
     }
 
     pub(crate) fn text(&self) -> String {
-        String::from_utf8(self.0.0.lock().unwrap().0.clone()).unwrap()
+        String::from_utf8(self.0.state.lock().unwrap().0.clone()).unwrap()
     }
 
     fn lines(&self) -> Vec<serde_json::Value> {
@@ -37,7 +43,7 @@ impl Output {
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let mut state = self.0.1.wait_while(self.0.0.lock().unwrap(), |state| state.1).unwrap();
+        let mut state = self.0.changed.wait_while(self.0.state.lock().unwrap(), |state| state.1).unwrap();
         state.0.extend_from_slice(bytes);
         Ok(bytes.len())
     }
@@ -168,7 +174,7 @@ async fn observed(
 
 fn counted(class: &str) -> String {
     format!(
-        "stagegate_requests_total{{api=\"\",method=\"\",namespace=\"\",route=\"\",stage=\"\",status_class=\"{class}\"}} 1\n"
+        "stagegate_requests_total{{namespace=\"\",api=\"\",stage=\"\",route=\"\",method=\"\",status_class=\"{class}\"}} 1\n"
     )
 }
 
@@ -294,11 +300,11 @@ async fn a_routed_request_and_its_record() {
     }
     let metrics = String::from_utf8(core.shared.metrics.text()).unwrap();
     for row in [
-        r#"stagegate_requests_total{api="orders",method="GET",namespace="shop",route="/b/{id}",stage="prod",status_class="5xx"} 1"#,
-        r#"stagegate_requests_total{api="orders",method="",namespace="shop",route="",stage="prod",status_class="5xx"} 1"#,
-        r#"stagegate_integration_duration_seconds_bucket{api="orders",method="GET",namespace="shop",route="/b/{id}",stage="prod",le="0.0025"} 0"#,
-        r#"stagegate_integration_duration_seconds_bucket{api="orders",method="GET",namespace="shop",route="/b/{id}",stage="prod",le="0.005"} 1"#,
-        r#"stagegate_gateway_overhead_seconds_count{api="orders",namespace="shop",stage="prod"} 2"#,
+        r#"stagegate_requests_total{namespace="shop",api="orders",stage="prod",route="/b/{id}",method="GET",status_class="5xx"} 1"#,
+        r#"stagegate_requests_total{namespace="shop",api="orders",stage="prod",route="",method="",status_class="5xx"} 1"#,
+        r#"stagegate_integration_duration_seconds_bucket{namespace="shop",api="orders",stage="prod",route="/b/{id}",method="GET",le="0.0025"} 0"#,
+        r#"stagegate_integration_duration_seconds_bucket{namespace="shop",api="orders",stage="prod",route="/b/{id}",method="GET",le="0.005"} 1"#,
+        r#"stagegate_gateway_overhead_seconds_count{namespace="shop",api="orders",stage="prod"} 2"#,
         r#"stagegate_rejections_total{reason="IntegrationFailure"} 2"#,
     ] {
         assert!(metrics.contains(&format!("{row}\n")), "{row} is not in\n{metrics}");
@@ -348,7 +354,7 @@ async fn connections_and_panics() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_lone_line_is_flushed_soon() {
     let output = Output::default();
     let core = core(AccessLog::to(output.clone()).unwrap());

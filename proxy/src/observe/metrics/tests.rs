@@ -22,7 +22,7 @@ fn count(registry: &Registry, stage: &str, route: &str) -> u64 {
         _ => "GET",
     };
     let row = format!(
-        "stagegate_requests_total{{api=\"orders\",method=\"{method}\",namespace=\"shop\",route=\"{route}\",stage=\"{stage}\",status_class=\"2xx\"}} "
+        "stagegate_requests_total{{namespace=\"shop\",api=\"orders\",stage=\"{stage}\",route=\"{route}\",method=\"{method}\",status_class=\"2xx\"}} "
     );
     text(registry).lines().find_map(|line| line.strip_prefix(&row).map(|value| value.parse().unwrap())).unwrap_or(0)
 }
