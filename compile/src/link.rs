@@ -30,7 +30,8 @@ pub fn link<'a>(units: impl IntoIterator<Item = &'a Unit>, gateway: &Gateway) ->
     let mut linker = Linker { gateway, findings: Vec::new() };
     let mut units: Vec<&Unit> = units.into_iter().filter(|unit| linker.serves(unit)).collect();
     // The older claim wins, and of equally old ones the first by name: no restart changes the winner.
-    units.sort_by(|a, b| (&a.created, &a.key).cmp(&(&b.created, &b.key)));
+    let age = |unit: &Unit| (unit.created.is_none(), unit.created.clone(), unit.key.clone());
+    units.sort_by_cached_key(|unit| age(unit));
 
     let mut hosts = linker.default_hosts(&units);
     let mut claims = Claims::new();

@@ -16,5 +16,6 @@ mod security;
 pub(crate) mod stage;
 mod sweep;
 mod template;
+pub(crate) mod usage_plan;
 mod validator;
 pub(crate) mod variable;

@@ -39,12 +39,8 @@ impl<'d> Node<'d> {
         (!value.is_null()).then(|| self.child(key, value))
     }
 
-    /// A field, `$ref`s followed. What does not resolve is absent: every reference of a document is checked once.
-    pub(crate) fn resolved(&self, key: &str) -> Option<Self> {
-        self.get(key)?.resolve()
-    }
-
-    /// Follows `$ref`s from here.
+    /// Follows `$ref`s from here. Every reference of a document is checked once, so what does not resolve has been
+    /// reported.
     pub(crate) fn resolve(self) -> Option<Self> {
         follow(self.root, self.value, &self.pointer).ok().map(|(value, pointer)| Self {
             root: self.root,

@@ -108,7 +108,7 @@ gaps! {
     VpcLinkListener Refuse "a VPC link to a listener's ARN",
     CrossNamespaceBackend Refuse "a Service in another namespace (it needs a ReferenceGrant)",
     // What the rest is useful without.
-    VpcLink Ignore "the VPC link; its uri is called directly",
+    VpcLink Ignore "the VPC link (its uri is called directly)",
     RequestValidation Ignore "request validation",
     ContentHandling Ignore "contentHandling",
     BinaryMediaTypes Ignore "binary media types",
@@ -116,10 +116,10 @@ gaps! {
     Streaming Ignore "response streaming",
     HttpCredentials Ignore "credentials of an HTTP integration",
     HttpApiMapping Ignore "an HTTP API's parameter mapping",
-    HttpApi Ignore "what an HTTP API does differently; it is served by a REST API's rules",
+    HttpApi Ignore "an HTTP API's own rules (a REST API's are used)",
     Cors Ignore "an HTTP API's CORS configuration",
     ApiKeySource Ignore "API keys from an authorizer",
-    PrivateEndpoint Ignore "a private endpoint; who reaches the gateway is the network's matter",
+    PrivateEndpoint Ignore "a private endpoint (who reaches the gateway is the network's matter)",
     Canary Ignore "the canary",
     Cache Ignore "the response cache",
     Throttle Ignore "the rate limit",
@@ -129,10 +129,21 @@ gaps! {
     UsagePlan Ignore "the usage plan",
 }
 
+impl Gap {
+    /// The gap as a sentence.
+    pub(crate) fn text(&self) -> String {
+        format!("not served yet: {}", self.name)
+    }
+}
+
 /// The row of a feature that is not served yet.
 pub fn gap(feature: Feature) -> Option<&'static Gap> {
     GAPS.iter().find(|gap| gap.feature == feature)
 }
+
+/// Extensions that keep callers out: in a place where they are not read they are no mere oversight.
+pub(crate) const GUARDS: [&str; 3] =
+    ["x-amazon-apigateway-auth", "x-amazon-apigateway-authorizer", "x-amazon-apigateway-policy"];
 
 /// Where an extension may stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

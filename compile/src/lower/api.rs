@@ -130,6 +130,13 @@ fn routes(root: &Node<'_>, context: &mut Context<'_>, findings: &mut Findings) -
         if path.starts_with("x-") {
             continue;
         }
+        if !node.value.is_object() || node.clone().resolve().is_none() {
+            if !node.value.is_object() {
+                findings.document(Severity::Error, Reason::Malformed, &node.pointer, "a path item is an object");
+            }
+            usable = false;
+            continue;
+        }
         let operations = operations(&node);
         let amazon = operations.iter().any(|operation| operation.node.has(integration::FIELD));
         if context.kind == ApiKind::Http && path == "/$default" {
@@ -137,7 +144,11 @@ fn routes(root: &Node<'_>, context: &mut Context<'_>, findings: &mut Findings) -
             continue;
         }
         match Template::parse(path, &node, findings) {
-            Some(template) => prepared.push(Prepared { template, node, operations, amazon, refusal: None }),
+            Some(template) => {
+                let mut item = Prepared { template, node, operations, amazon, refusal: None };
+                check_item(&mut item, findings);
+                prepared.push(item);
+            }
             None => usable = false,
         }
     }
@@ -150,6 +161,15 @@ fn routes(root: &Node<'_>, context: &mut Context<'_>, findings: &mut Findings) -
         }
     }
     usable.then(|| routes.into_sorted())
+}
+
+/// OpenAPI has `security` for a document and for an operation; below a path it would keep nobody out.
+fn check_item(item: &mut Prepared<'_>, findings: &mut Findings) {
+    if let Some(security) = item.node.get("security") {
+        let text = "a path has no `security` of its own: say it in its operations";
+        findings.document(Severity::Error, Reason::Malformed, &security.pointer, text);
+        item.refuse(Reason::Malformed, text);
+    }
 }
 
 /// An HTTP API's `$default` route takes what no other takes: a greedy parameter and the root together do, being the
@@ -177,6 +197,11 @@ fn lower_operation(
     // What refuses the whole path or API; the route's own faults are worth knowing all the same.
     if let Some(refusal) = item.refusal.as_ref().or(context.policy.as_ref()) {
         draft.refuse_for(refusal);
+    }
+    if !operation.node.value.is_object() {
+        draft.error(Reason::Malformed, &operation.node, "an operation is an object");
+    } else if operation.node.value.get("$ref").is_some_and(Value::is_string) {
+        draft.refuse(Reason::UnresolvedReference, "the operation is a reference to nothing");
     }
     context.schemes.guard(operation, &mut draft);
     context.validators.check(operation, &mut draft);
@@ -208,7 +233,7 @@ impl Routes {
         let resource = item.template.resource.clone();
         let key = (item.template.shape(), operation.verb.clone());
         if let Some(known) = self.0.get_mut(&key) {
-            let text = format!("`{resource}` takes the same requests as `{}`", known.resource);
+            let text = format!("`{}` takes the same requests as `{}`", item.template.written, known.resource);
             findings.document(Severity::Error, Reason::DuplicateRoute, &operation.node.pointer, text.clone());
             // Either could be the less guarded one, so neither is served.
             known.action = Action::Refuse(refusal(Reason::DuplicateRoute, &text));

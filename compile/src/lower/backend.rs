@@ -80,7 +80,7 @@ fn service_target(own: &str, service: &ServiceRef) -> Result<BackendTarget, (Rea
     if namespace != own
         && let Some(gap) = gap(Feature::CrossNamespaceBackend)
     {
-        let text = format!("{} is not served yet: its routes answer 500", gap.name);
+        let text = format!("{}; its routes answer 500", gap.text());
         return Err((Reason::CrossNamespaceBackend, "/service/namespace", text));
     }
     let scheme = match scheme {

@@ -37,11 +37,11 @@ impl<'f> Draft<'f> {
     /// Something that is asked for and may not be served yet.
     pub(super) fn wants(&mut self, feature: Feature, at: &Node<'_>) {
         let Some(gap) = gap(feature) else { return };
-        let text = format!("{} is not served yet", gap.name);
+        let text = gap.text();
         let text = match gap.effect {
             Effect::Refuse => {
                 self.refuse(Reason::NotServedYet, &text);
-                format!("{text}: the route answers 500")
+                format!("{text}; the route answers 500")
             }
             Effect::Ignore => text,
         };
@@ -71,7 +71,7 @@ pub(super) fn refusal(reason: Reason, text: &str) -> Refusal {
 /// An unserved feature of the document as a whole, in the object's own fields or in the document.
 pub(super) fn note(findings: &mut Findings, feature: Feature, in_document: bool, pointer: &str) {
     let Some(gap) = gap(feature) else { return };
-    let text = format!("{} is not served yet", gap.name);
+    let text = gap.text();
     if in_document {
         findings.document(Severity::Warning, Reason::NotServedYet, pointer, text);
     } else {

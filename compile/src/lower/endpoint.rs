@@ -76,7 +76,7 @@ pub(super) fn check_aws(node: &Node<'_>, kind: &str, http_api: bool, draft: &mut
 /// The verb sent: outer `None` has been reported, the inner one is the client's own.
 fn method(node: &Node<'_>, kind: &str, draft: &mut Draft<'_>) -> Option<Option<String>> {
     let Some(method) = node.get("httpMethod") else {
-        let text = format!("a {kind} integration needs an `httpMethod`");
+        let text = format!("{kind} integrations need an `httpMethod`");
         draft.error(Reason::MissingHttpMethod, node, text);
         return None;
     };

@@ -44,12 +44,12 @@ pub(super) fn lower(
         if client_ca.is_some()
             && let Some(gap) = gap(Feature::ClientCa)
         {
-            let text = format!("{} is not served yet", gap.name);
+            let text = gap.text();
             findings.object(
                 Severity::Warning,
                 Reason::NotServedYet,
                 format!("{at}/clientCA"),
-                format!("{text}: the host answers 500"),
+                format!("{text}; the host answers 500"),
             );
             refuse = (gap.effect == Effect::Refuse).then(|| refusal(Reason::NotServedYet, &text));
         }

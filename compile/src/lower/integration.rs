@@ -92,7 +92,8 @@ pub(super) fn lower(operation: &Operation<'_>, context: &Context<'_>, draft: &mu
         }
         _ => {
             let at = node.get("type").unwrap_or(node);
-            let text = format!("`{kind}` is no integration type: HTTP, MOCK, AWS_PROXY, HTTP_PROXY and AWS are");
+            let written = at.text().unwrap_or_default();
+            let text = format!("`{written}` is no integration type: HTTP, MOCK, AWS_PROXY, HTTP_PROXY and AWS are");
             draft.error(Reason::InvalidIntegrationType, &at, text);
             None
         }

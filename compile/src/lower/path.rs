@@ -9,6 +9,8 @@ use crate::read::Node;
 /// A path of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Template {
+    /// As the document writes it.
+    pub(super) written: String,
     /// Without a trailing slash: the resource.
     pub(super) resource: String,
     pub(super) segments: Vec<Segment>,
@@ -58,7 +60,7 @@ impl Template {
             let text = format!("Amazon API Gateway has no such path as `{path}`; it is served all the same");
             findings.document(Severity::Warning, Reason::UnusualPath, &node.pointer, text);
         }
-        Some(Self { resource: format!("/{rest}"), segments })
+        Some(Self { written: path.to_owned(), resource: format!("/{rest}"), segments })
     }
 
     /// The path without the names of its parameters: two paths of one shape take the same requests.

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::finding::{Findings, Reason, Severity};
 use crate::read::{Node, Unresolved, VERBS, escape, follow};
-use crate::support::{EXTENSIONS, Place};
+use crate::support::{EXTENSIONS, GUARDS, Place};
 
 /// Deeper values are refused: walks are recursive.
 const MAX_DEPTH: usize = 256;
@@ -81,6 +81,8 @@ impl Sweep<'_, '_> {
             return self.reference(value);
         }
         let place = match keys {
+            // Other vendors' among the paths.
+            Keys::Names(Place::PathItem) if key.starts_with("x-") => return,
             Keys::Names(place) => return self.value(value, Keys::Words(place), depth + 1),
             Keys::Content => {
                 self.facts.http_api |= key == "payloadFormatVersion" && is_version_2(value);
@@ -88,7 +90,7 @@ impl Sweep<'_, '_> {
             }
             Keys::Words(place) => place,
         };
-        if key.starts_with("x-amazon-") {
+        if key.get(..9).is_some_and(|start| start.eq_ignore_ascii_case("x-amazon-")) {
             self.extension(key, place);
             // What holds an operation is walked as one; of the others only references count.
             let inside = if key == crate::read::ANY && place == Place::PathItem {
@@ -122,6 +124,13 @@ impl Sweep<'_, '_> {
     }
 
     fn extension(&mut self, key: &str, place: Place) {
+        if GUARDS.contains(&key.to_ascii_lowercase().as_str())
+            && !EXTENSIONS.iter().any(|(name, places)| *name == key && places.contains(&place))
+        {
+            let text = format!("`{key}` is not read in this place: it would keep nobody out");
+            self.findings.document(Severity::Error, Reason::UnknownExtension, &self.pointer, text);
+            return;
+        }
         let text = match EXTENSIONS.iter().find(|(name, _)| *name == key) {
             Some((_, places)) if places.contains(&place) => return,
             Some(_) => format!("`{key}` is not read in this place"),

@@ -36,7 +36,11 @@ pub(crate) fn operations<'d>(item: &Node<'d>) -> Vec<Operation<'d>> {
     {
         items.push(target);
     }
-    let field = |name: &str| items.iter().find_map(|item| item.resolved(name)).filter(|node| node.value.is_object());
+    // One that refers to nothing stays: whoever leaves it out hands its requests to another route.
+    let field = |name: &str| {
+        let node = items.iter().find_map(|item| item.get(name))?;
+        Some(node.clone().resolve().unwrap_or(node))
+    };
     let mut found = Vec::new();
     if let Some(node) = field(ANY) {
         found.push(Operation { verb: Verb::Any, node, items: items.clone() });

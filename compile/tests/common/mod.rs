@@ -1,9 +1,13 @@
 //! Manifests to bundles and findings, as `stagegate lint` and `dev` do it.
 
+#![allow(dead_code, unreachable_pub, reason = "each test target uses its part of this")]
+
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use compile::{Attached, Document, Finding, Gateway, Linked, ObjectKey, Unit, World, attach, check_api, compile_stage, link};
+use compile::{
+    Attached, Document, Finding, Gateway, Linked, ObjectKey, Unit, World, attach, check_api, compile_stage, link,
+};
 use serde_json::Value;
 
 /// A text's objects. A bare OpenAPI document becomes an ApiDefinition `api` and a Stage `dev`.
@@ -16,8 +20,16 @@ pub fn world(text: &str) -> World {
                 add(&mut world, &kind, value);
             }
             None => {
-                add(&mut world, "ApiDefinition", serde_json::json!({"metadata": {"name": "api"}, "spec": {"openapi": value}}));
-                add(&mut world, "Stage", serde_json::json!({"metadata": {"name": "dev"}, "spec": {"apiRef": {"name": "api"}}}));
+                add(
+                    &mut world,
+                    "ApiDefinition",
+                    serde_json::json!({"metadata": {"name": "api"}, "spec": {"openapi": value}}),
+                );
+                add(
+                    &mut world,
+                    "Stage",
+                    serde_json::json!({"metadata": {"name": "dev"}, "spec": {"apiRef": {"name": "api"}}}),
+                );
             }
         }
     }
