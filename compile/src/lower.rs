@@ -11,6 +11,7 @@ mod mapping;
 mod method_settings;
 mod mock;
 mod path;
+mod pattern;
 mod response;
 mod security;
 pub(crate) mod stage;

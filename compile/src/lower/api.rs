@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::draft::{Draft, note, refusal};
 use super::path::{Template, check_siblings};
+use super::pattern::Patterns;
 use super::security::Schemes;
 use super::validator::Validators;
 use super::{backend, gateway_response, integration, sweep};
@@ -39,6 +40,7 @@ pub(super) struct Context<'d> {
     pub(super) kind: ApiKind,
     pub(super) schemes: Schemes<'d>,
     pub(super) validators: Validators,
+    pub(super) patterns: Patterns,
     pub(super) backend: Option<Result<Backend, Refusal>>,
     /// Set when the whole API is guarded by something that is not enforced.
     policy: Option<Refusal>,
@@ -78,6 +80,7 @@ pub(crate) fn lower(contract: &Contract, findings: &mut Findings) -> Option<Api>
         kind,
         schemes: Schemes::read(&root, findings),
         validators: Validators::read(&root, findings),
+        patterns: Patterns::default(),
         backend: backend::lower(contract, findings),
         policy: policy(&root, findings),
     };

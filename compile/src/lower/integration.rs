@@ -70,11 +70,11 @@ pub(super) fn lower(operation: &Operation<'_>, context: &Context<'_>, draft: &mu
     match kind.as_str() {
         "MOCK" => Some(Integration::Mock(Mock {
             request: mock::request(&node, http_api, draft),
-            responses: response::lower(&node, draft),
+            responses: response::lower(&node, &context.patterns, draft),
         })),
         "HTTP" => {
             let request = request(&node, http_api, draft);
-            let responses = response::lower(&node, draft);
+            let responses = response::lower(&node, &context.patterns, draft);
             let endpoint = endpoint::lower(&node, &kind, http_api, draft)?;
             Some(Integration::Http(Http { endpoint, request, responses }))
         }
@@ -87,7 +87,7 @@ pub(super) fn lower(operation: &Operation<'_>, context: &Context<'_>, draft: &mu
             endpoint::check_aws(&node, &kind, http_api, draft);
             // What else is wrong with it is wrong today.
             request(&node, http_api, draft);
-            response::lower(&node, draft);
+            response::lower(&node, &context.patterns, draft);
             None
         }
         _ => {

@@ -4,14 +4,14 @@ use bundle::integration::IntegrationResponse;
 
 use super::draft::Draft;
 use super::integration::content_handling;
-use super::security::full_match;
+use super::pattern::Patterns;
 use super::{mapping, template};
 use crate::finding::Reason;
 use crate::read::Node;
 
 /// Reads `responses`. Their keys are the patterns; they are tried in the order of the keys, whatever order the document
 /// or an API server gave them, and the default comes last.
-pub(super) fn lower(integration: &Node<'_>, draft: &mut Draft<'_>) -> Vec<IntegrationResponse> {
+pub(super) fn lower(integration: &Node<'_>, patterns: &Patterns, draft: &mut Draft<'_>) -> Vec<IntegrationResponse> {
     let Some(map) = integration.get("responses") else { return Vec::new() };
     if !map.value.is_object() {
         draft.error(Reason::Malformed, &map, "`responses` maps patterns to responses");
@@ -25,9 +25,9 @@ pub(super) fn lower(integration: &Node<'_>, draft: &mut Draft<'_>) -> Vec<Integr
         };
         let pattern = (!matches!(key, "default" | "")).then(|| key.to_owned());
         if let Some(pattern) = &pattern
-            && let Err(error) = full_match(pattern)
+            && let Err(error) = patterns.check(pattern)
         {
-            let text = format!("the pattern `{pattern}` is not understood: {}", last_line(&error.to_string()));
+            let text = format!("the pattern `{pattern}` is not understood: {error}");
             draft.error(Reason::InvalidPattern, &node, text);
         }
         let Some(response) = response(pattern, &node, draft) else { continue };
@@ -55,9 +55,4 @@ fn response(selection_pattern: Option<String>, node: &Node<'_>, draft: &mut Draf
             None
         }
     }
-}
-
-/// The gist of a regular expression's error; the lines before it draw the pattern.
-fn last_line(text: &str) -> &str {
-    text.lines().last().unwrap_or(text).trim_start_matches("error: ")
 }

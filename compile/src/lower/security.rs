@@ -4,15 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::draft::Draft;
+use super::pattern;
 use crate::finding::{Findings, Reason, Severity};
 use crate::read::{Node, Operation};
 use crate::support::Feature;
 
 /// Longest time an authorizer's answer is kept, in seconds.
 const MAX_TTL: u64 = 3_600;
-
-/// Largest compiled pattern.
-pub(super) const PATTERN_BYTES: usize = 1 << 20;
 
 /// What a security scheme asks of the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,14 +126,9 @@ fn check_authorizer(node: &Node<'_>, findings: &mut Findings) -> bool {
         fail(&ttl, format!("`authorizerResultTtlInSeconds` is 0 to {MAX_TTL}"));
     }
     if let Some(pattern) = node.get("identityValidationExpression")
-        && pattern.text().is_none_or(|text| full_match(text).is_err())
+        && pattern.text().is_none_or(|text| pattern::check(text).is_err())
     {
         fail(&pattern, "`identityValidationExpression` is no regular expression that is understood here".to_owned());
     }
     fine
-}
-
-/// A pattern that must match the whole text, within bounds.
-pub(super) fn full_match(pattern: &str) -> Result<regex::Regex, regex::Error> {
-    regex::RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(PATTERN_BYTES).build()
 }
