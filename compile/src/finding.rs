@@ -160,7 +160,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Findings kept of one object: the bound of a hostile document.
+/// Errors, and warnings, kept of one object: the bound of a hostile document.
 const MAX_FINDINGS: usize = 5_000;
 
 /// Collects findings about one object.
@@ -169,12 +169,13 @@ pub(crate) struct Findings {
     object: ObjectRef,
     list: Vec<Finding>,
     errors: usize,
+    warnings: usize,
     dropped: usize,
 }
 
 impl Findings {
     pub(crate) fn new(object: ObjectRef) -> Self {
-        Self { object, list: Vec::new(), errors: 0, dropped: 0 }
+        Self { object, list: Vec::new(), errors: 0, warnings: 0, dropped: 0 }
     }
 
     /// A finding in the object itself.
@@ -194,10 +195,12 @@ impl Findings {
     }
 
     fn push(&mut self, severity: Severity, reason: Reason, in_document: bool, pointer: String, message: String) {
-        if severity == Severity::Error {
-            self.errors += 1;
-        }
-        if self.list.len() >= MAX_FINDINGS {
+        let count = match severity {
+            Severity::Error => &mut self.errors,
+            Severity::Warning => &mut self.warnings,
+        };
+        *count += 1;
+        if *count > MAX_FINDINGS {
             self.dropped += 1;
             return;
         }

@@ -24,4 +24,4 @@ pub use gateway::Gateway;
 pub use link::{Linked, link};
 pub use source::{Document, SourceError};
 pub use unit::{Unit, check_api, compile_stage};
-pub use world::{Contract, ObjectKey, Origin, StageInputs, World, attach};
+pub use world::{Attached, Contract, ObjectKey, Origin, StageInputs, World, attach};

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use bundle::host::Certificate;
 use bundle::route::Refusal;
-use bundle::{Digest, StageBundle, StageKey};
+use bundle::{ApiIdentity, Digest, StageBundle, StageKey};
 
-use crate::finding::Finding;
+use crate::finding::{Finding, Findings, ObjectRef, Reason, Severity};
+use crate::ident;
+use crate::lower::{self, api::Api};
 use crate::world::{Contract, ObjectKey, StageInputs};
 
 /// One Stage, compiled.
@@ -67,11 +69,76 @@ pub struct TlsSettings {
 
 /// Compiles one Stage. Never fails: what is wrong is in the findings.
 pub fn compile_stage(inputs: &StageInputs) -> Unit {
-    let _ = inputs;
-    unimplemented!()
+    let contract = &inputs.contract;
+    let (api, document) = compile_api(contract);
+    let mut findings = Findings::new(ObjectRef {
+        kind: "Stage",
+        namespace: inputs.key.namespace.clone(),
+        name: inputs.key.name.clone(),
+    });
+    let settings = lower::stage::lower(inputs, api.as_ref(), &mut findings);
+    findings.extend(inputs.findings.iter().cloned().chain(document));
+    let default_host = api.as_ref().is_some_and(|api| api.default_host) && settings.named;
+    let routes = api.as_ref().map_or(0, |api| api.routes.len());
+    let bundle = api.and_then(|api| {
+        let bundle = StageBundle {
+            key: inputs.key.clone(),
+            api: ApiIdentity {
+                name: contract.api.name.clone(),
+                id: ident::api_id(&contract.api.namespace, &contract.api.name),
+                kind: api.kind,
+            },
+            stage_name: settings.stage_name.clone(),
+            deployment: inputs.deployment,
+            account_id: settings.account_id,
+            region: settings.region,
+            variables: settings.variables,
+            routes: api.routes,
+            gateway_responses: api.gateway_responses,
+            binary_media_types: api.binary_media_types,
+            minimum_compression_size: api.minimum_compression_size,
+        };
+        encoded(bundle, &mut findings)
+    });
+    let compiled = !findings.has_errors();
+    let (bundle, digest) = bundle.unzip();
+    Unit {
+        key: inputs.key.clone(),
+        api: contract.api.clone(),
+        stage_name: settings.stage_name,
+        gateway: settings.gateway,
+        bundle,
+        digest,
+        hosts: settings.hosts,
+        default_host,
+        routes,
+        findings: findings.into_sorted(),
+        compiled,
+        created: inputs.created.clone(),
+    }
 }
 
 /// Findings about an ApiDefinition by itself: for those that no Stage uses.
 pub fn check_api(contract: &Contract) -> Vec<Finding> {
-    contract.findings.clone()
+    compile_api(contract).1
+}
+
+fn compile_api(contract: &Contract) -> (Option<Api>, Vec<Finding>) {
+    let mut findings = Findings::new(contract.api.object("ApiDefinition"));
+    findings.extend(contract.findings.iter().cloned());
+    let api = lower::api::lower(contract, &mut findings);
+    (api, findings.into_sorted())
+}
+
+/// The bundle with its digest, unless it is larger than a proxy reads.
+fn encoded(bundle: StageBundle, findings: &mut Findings) -> Option<(Arc<StageBundle>, Digest)> {
+    let bytes = serde_json::to_vec(&bundle).unwrap_or_default();
+    if bytes.len() > bundle::codec::MAX_BYTES {
+        let text =
+            format!("the bundle has {} bytes, more than the {} a proxy reads", bytes.len(), bundle::codec::MAX_BYTES);
+        findings.object(Severity::Error, Reason::DocumentTooLarge, "/spec/apiRef", text);
+        return None;
+    }
+    let digest = Digest::of(&bytes);
+    Some((Arc::new(bundle), digest))
 }

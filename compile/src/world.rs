@@ -135,6 +135,13 @@ pub fn attach(world: &World, gateway: &Gateway) -> Attached {
             findings: findings.into_sorted(),
         });
     }
+    for (key, plan) in &world.usage_plans {
+        let mut findings = Findings::new(key.object("UsagePlan"));
+        let stages = world.stages.keys().filter(|stage| stage.namespace == key.namespace);
+        let stages = stages.map(|stage| stage.name.as_str()).collect();
+        crate::lower::usage_plan::check(&plan.spec, &stages, &mut findings);
+        attached.findings.extend(findings.into_sorted());
+    }
     attached
 }
 

@@ -73,7 +73,7 @@ impl Index {
             self.note_value(open, key.as_ref().map(|(key, _)| &**key), value, at);
         }
         // An empty document of a stream is a null scalar at the top; it does not count.
-        if open.is_empty() && value.is_empty() {
+        if open.is_empty() && matches!(value, "" | "~" | "null") {
             return;
         }
         self.close(open, key, Node { at, children: Vec::new() });

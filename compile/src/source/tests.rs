@@ -24,7 +24,7 @@ fn json_is_read_as_json_and_located() {
 #[test]
 fn errors_say_where() {
     assert_eq!(Document::parse("x", "{\"a\": 1,\n \"b\" 2}").unwrap_err().line, 2);
-    assert_eq!(Document::parse("x", "a: 1\nb: [1, 2\n").unwrap_err().line, 3);
+    assert_eq!(Document::parse("x", "a: 1\nb: [1, 2\n").unwrap_err().line, 2);
     assert!(Document::parse("x", "a: 1\na: 2\n").unwrap_err().message.contains("duplicate"));
 }
 
