@@ -22,7 +22,7 @@ use crate::deployments::Deployments;
 use crate::lint;
 use crate::state::State;
 
-use reload::{Outcome, Reloader};
+use reload::Reloader;
 use report::Reporter;
 use watch::{Notice, QUEUE, Settling, Watch};
 
