@@ -2,7 +2,9 @@
 
 mod error;
 pub mod json;
+pub mod jsonpath;
 mod limits;
+mod pattern;
 mod text;
 pub mod value;
 
