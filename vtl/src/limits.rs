@@ -79,6 +79,11 @@ impl Meter {
         if length > self.output { Err(self.too_long()) } else { Ok(()) }
     }
 
+    /// Longest string there may be.
+    pub(crate) fn output_limit(&self) -> usize {
+        self.output
+    }
+
     fn too_long(&self) -> Box<Fault> {
         Fault::limit(format!("the template renders to more than {} bytes", self.output), "render less text")
     }

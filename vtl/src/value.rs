@@ -9,9 +9,9 @@ use std::rc::Rc;
 
 use crate::text::Text;
 pub use container::{Access, Entry, Form, List, Map};
-pub(crate) use equality::java_equals;
-pub(crate) use number::{Number, integer_literal, write_double};
-pub(crate) use print::{Style, print_java, write_json, write_json_string};
+pub(crate) use equality::{equals_metered, java_equals};
+pub(crate) use number::{Number, integer_literal, whole, write_double};
+pub(crate) use print::{Style, print_java, write_json};
 
 /// A value. Lists and maps are shared: whoever holds one sees what another puts into it, which is what
 /// `$map.put(…)` relies on.

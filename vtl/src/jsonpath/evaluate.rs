@@ -26,7 +26,7 @@ pub(super) fn find(path: &Path, start: &Value, root: &Value, meter: &mut Meter) 
 
 impl Walk<'_> {
     fn hit(&mut self, value: Value) -> Eval<()> {
-        self.meter.scratch(std::mem::size_of::<Value>())?;
+        self.meter.scratch(size_of::<Value>())?;
         self.hits.push(value);
         Ok(())
     }

@@ -279,6 +279,11 @@ impl Condition {
             Condition::Compare(left, operator, right) => {
                 let left = left.value(item, root, meter)?;
                 let right = right.value(item, root, meter)?;
+                let length = |value: &Option<Value>| match value {
+                    Some(Value::List(list)) => list.len() as u64,
+                    _ => 1,
+                };
+                meter.step(length(&left).saturating_mul(length(&right)) / 4)?;
                 Ok(operator.holds(left.as_ref(), right.as_ref()))
             }
         }

@@ -89,7 +89,7 @@ impl Call {
                 Value::List(list) => {
                     let mut items = list.items().clone();
                     items.extend(arguments);
-                    meter.scratch(items.len() * std::mem::size_of::<Value>())?;
+                    meter.scratch(items.len() * size_of::<Value>())?;
                     Value::json_list(items)
                 }
                 other => other.clone(),

@@ -1,15 +1,25 @@
 //! `Object.equals` of Java.
 
 use super::Value;
+use crate::error::Eval;
+use crate::limits::Meter;
 
 /// How many values one comparison looks at. Shared parts make small values exponentially large to
 /// compare; beyond this they count as different.
-const BUDGET: u32 = 100_000;
+const BUDGET: u32 = 10_000;
 const DEPTH: u32 = 200;
 
 /// `a.equals(b)`: kinds of numbers differ, containers compare by content.
 pub(crate) fn java_equals(a: &Value, b: &Value) -> bool {
     same(a, b, DEPTH, &mut { BUDGET })
+}
+
+/// The same, paid for.
+pub(crate) fn equals_metered(a: &Value, b: &Value, meter: &mut Meter) -> Eval<bool> {
+    let mut budget = BUDGET;
+    let equal = same(a, b, DEPTH, &mut budget);
+    meter.step(u64::from(BUDGET - budget) / 2)?;
+    Ok(equal)
 }
 
 fn same(a: &Value, b: &Value, depth: u32, budget: &mut u32) -> bool {

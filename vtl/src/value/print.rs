@@ -141,7 +141,7 @@ fn write_integer(n: i64, out: &mut String) {
 }
 
 /// A JSON string as json-smart 2 writes it, quotes included.
-pub(crate) fn write_json_string(text: &str, out: &mut String, style: Style) {
+fn write_json_string(text: &str, out: &mut String, style: Style) {
     out.push('"');
     let mut done = 0;
     for (at, c) in text.char_indices() {
