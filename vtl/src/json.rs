@@ -60,6 +60,9 @@ impl Reader<'_> {
             return Err(JsonError(format!("Maximum nesting depth of {DEPTH} reached at position {}.", self.at)));
         }
         self.skip_blanks();
+        if let Some(simple) = self.simple(stops) {
+            return Ok(simple);
+        }
         match self.peek() {
             None => Err(self.end("EOF")),
             Some(b':' | b'}' | b']') => Err(self.unexpected()),
@@ -75,6 +78,30 @@ impl Reader<'_> {
                 (start, end) => Value::Str(Text::window(self.text, start, end)),
             }),
         }
+    }
+
+    /// The common case: a word or a short whole number, with a stop right after it.
+    fn simple(&mut self, stops: &[u8]) -> Option<Value> {
+        let rest = &self.bytes[self.at..];
+        let (value, length) = match rest.first()? {
+            b't' if rest.starts_with(b"true") => (Value::Bool(true), 4),
+            b'f' if rest.starts_with(b"false") => (Value::Bool(false), 5),
+            b'n' if rest.starts_with(b"null") => (Value::Null, 4),
+            b'0'..=b'9' => {
+                let digits = rest.iter().take(10).take_while(|c| c.is_ascii_digit());
+                let (number, length) = digits.fold((0_i32, 0), |(number, length), c| {
+                    (number.wrapping_mul(10) + i32::from(c - b'0'), length + 1)
+                });
+                (Value::Int(number), length)
+            }
+            _ => return None,
+        };
+        // Ten digits may not fit.
+        if length > 9 || !rest.get(length).is_some_and(|c| stops.contains(c)) {
+            return None;
+        }
+        self.at += length;
+        Some(value)
     }
 
     fn object(&mut self, depth: u32) -> Result<Value, JsonError> {
@@ -135,9 +162,8 @@ impl Reader<'_> {
     /// Text up to a stop character or the end, without blanks around it.
     fn unquoted(&mut self, stops: &[u8]) -> (usize, usize) {
         let start = self.at;
-        while self.peek().is_some_and(|c| !stops.contains(&c)) {
-            self.at += 1;
-        }
+        let rest = &self.bytes[start..];
+        self.at += rest.iter().position(|c| stops.contains(c)).unwrap_or(rest.len());
         let raw = &self.text[start..self.at];
         let blank = |c: char| c <= ' ';
         let from = start + raw.len() - raw.trim_start_matches(blank).len();
@@ -169,6 +195,8 @@ impl Reader<'_> {
         // Where the part not yet copied to `own` starts.
         let mut copied = start;
         loop {
+            let rest = &self.bytes[self.at..];
+            self.at += rest.iter().position(|c| *c == quote || *c == b'\\').unwrap_or(rest.len());
             match self.peek() {
                 None => {
                     self.at += 1;
@@ -192,6 +220,7 @@ impl Reader<'_> {
                     self.escape(own)?;
                     copied = self.at;
                 }
+                // Not reached: the search stops at nothing else.
                 Some(_) => self.at += 1,
             }
         }

@@ -34,6 +34,29 @@ impl Text {
         }
     }
 
+    /// Length in bytes.
+    fn size(&self) -> usize {
+        match &self.0 {
+            Repr::Static(text) => text.len(),
+            Repr::Shared(text) => text.len(),
+            Repr::Window { start, end, .. } => (end - start) as usize,
+        }
+    }
+
+    /// Are these its characters? Cheaper than comparing strings, since most differ in length.
+    pub(crate) fn is(&self, other: &str) -> bool {
+        self.size() == other.len() && self.as_bytes() == other.as_bytes()
+    }
+
+    /// The bytes; unlike the characters they need no look at where characters start.
+    fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Repr::Static(text) => text.as_bytes(),
+            Repr::Shared(text) => text.as_bytes(),
+            Repr::Window { whole, start, end } => &whole.as_bytes()[*start as usize..*end as usize],
+        }
+    }
+
     /// The characters.
     pub fn as_str(&self) -> &str {
         match &self.0 {
@@ -78,7 +101,7 @@ impl From<Rc<str>> for Text {
 
 impl PartialEq for Text {
     fn eq(&self, other: &Self) -> bool {
-        self.as_str() == other.as_str()
+        self.size() == other.size() && self.as_bytes() == other.as_bytes()
     }
 }
 

@@ -98,9 +98,7 @@ fn judge(row: &Json) -> Option<String> {
     }
     let squash = |text: &str| text.split_whitespace().collect::<String>();
     let as_expected = match row.as_object().unwrap() {
-        row if row.contains_key("json") => {
-            serde_json::from_str::<Json>(&text).is_ok_and(|json| json == row["json"])
-        }
+        row if row.contains_key("json") => serde_json::from_str::<Json>(&text).is_ok_and(|json| json == row["json"]),
         row if row.contains_key("squashed") => squash(&text) == row["squashed"].as_str().unwrap(),
         row if row.contains_key("regex") => {
             let whole = format!("^(?:{})$", row["regex"].as_str().unwrap());

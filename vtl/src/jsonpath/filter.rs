@@ -69,7 +69,8 @@ pub(super) enum Operand {
     Null,
     Bool(bool),
     Text(Box<str>),
-    Number(Box<str>),
+    Whole(i64),
+    Double(f64),
     /// A list or map literal, as JSON text; read when asked for.
     Json(Box<str>),
 }
@@ -161,11 +162,11 @@ pub(super) fn parse_operand(reader: &mut Reader<'_>) -> Result<Operand, PathErro
                 "null" => Operand::Null,
                 "true" => Operand::Bool(true),
                 "false" => Operand::Bool(false),
-                number if number.parse::<f64>().is_ok() && !number.contains(char::is_alphabetic) => {
-                    Operand::Number(number.into())
-                }
-                number if number.parse::<f64>().is_ok_and(f64::is_finite) => Operand::Number(number.into()),
-                _ => return Err(reader.wrong("expected a path, a quoted text, a number, true, false or null")),
+                number => match (number.parse(), number.parse::<f64>()) {
+                    (Ok(whole), _) => Operand::Whole(whole),
+                    (_, Ok(double)) if double.is_finite() => Operand::Double(double),
+                    _ => return Err(reader.wrong("expected a path, a quoted text, a number, true, false or null")),
+                },
             };
             reader.at += length;
             Ok(operand)
@@ -227,7 +228,8 @@ impl Operand {
             Operand::Null => Some(Value::Null),
             Operand::Bool(truth) => Some(Value::Bool(*truth)),
             Operand::Text(text) => Some(Value::from(&**text)),
-            Operand::Number(text) => crate::json::parse(&Rc::from(&**text)).ok(),
+            Operand::Whole(number) => Some(Value::from(*number)),
+            Operand::Double(number) => Some(Value::Double(*number)),
             Operand::Json(text) => {
                 meter.scratch(text.len())?;
                 crate::json::parse(&Rc::from(&**text)).ok()

@@ -143,7 +143,7 @@ impl<'c> Call<'c> {
 
     fn split(&mut self, text: &Text) -> Eval<Value> {
         let limit = self.argument(1).as_integer().unwrap_or(0);
-        let regex = self.pattern(pattern::compile)?.into_owned();
+        let regex = self.pattern(pattern::compile)?;
         let mut parts: Vec<&str> = Vec::new();
         let mut done = 0;
         for found in regex.find_iter(text) {

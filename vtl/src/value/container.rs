@@ -95,6 +95,13 @@ impl Map {
         Map { access, entries: RefCell::default() }
     }
 
+    /// A map of entries that are known to have different keys.
+    pub(crate) fn of_distinct(pairs: Vec<(Value, Value)>) -> Map {
+        let mut entries = Entries { pairs, index: None };
+        entries.reindex();
+        Map { access: Access::Open, entries: RefCell::new(entries) }
+    }
+
     /// A map of these entries; a later entry of the same name wins.
     pub fn collect(access: Access, entries: impl IntoIterator<Item = (Text, Value)>) -> Map {
         let map = Map::new(access);
@@ -177,7 +184,7 @@ impl Entries {
     fn find_str(&self, name: &str) -> Option<usize> {
         match &self.index {
             Some(index) => index.get(name).copied(),
-            None => self.pairs.iter().position(|(key, _)| key.as_str() == Some(name)),
+            None => self.pairs.iter().position(|(key, _)| as_text(key).is_some_and(|key| key.is(name))),
         }
     }
 
@@ -228,8 +235,9 @@ impl Drop for List {
 impl Drop for Map {
     fn drop(&mut self) {
         let pairs = std::mem::take(&mut self.entries.get_mut().pairs);
-        if pairs.iter().any(|(key, value)| holds_values(key) || holds_values(value)) {
-            drop_flat(pairs.into_iter().flat_map(|(key, value)| [key, value]).collect());
+        // Keys are never containers.
+        if pairs.iter().any(|(_, value)| holds_values(value)) {
+            drop_flat(pairs.into_iter().map(|(_, value)| value).filter(holds_values).collect());
         }
     }
 }
@@ -254,13 +262,13 @@ fn drop_flat(mut pending: Vec<Value>) {
         match value {
             Value::List(list) => {
                 if let Some(mut list) = Rc::into_inner(list) {
-                    pending.append(list.items.get_mut());
+                    pending.extend(std::mem::take(list.items.get_mut()).into_iter().filter(holds_values));
                 }
             }
             Value::Map(map) => {
                 if let Some(mut map) = Rc::into_inner(map) {
                     let pairs = std::mem::take(&mut map.entries.get_mut().pairs);
-                    pending.extend(pairs.into_iter().flat_map(|(key, value)| [key, value]));
+                    pending.extend(pairs.into_iter().map(|(_, value)| value).filter(holds_values));
                 }
             }
             Value::Entry(entry) => {

@@ -68,6 +68,9 @@ pub(crate) fn whole(n: i128, width: Width) -> Value {
 
 /// The value of a run of digits with an optional sign: the narrowest kind that holds it.
 pub(crate) fn integer_literal(digits: &str) -> Value {
+    if let Ok(n) = digits.parse::<i64>() {
+        return n.into();
+    }
     match digits.parse::<i128>() {
         Ok(n) => whole(n, Width::Int),
         Err(_) => Value::Big(digits.into()),

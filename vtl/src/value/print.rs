@@ -135,15 +135,35 @@ fn too_long(limit: usize) -> Box<Fault> {
     Fault::limit(format!("the template renders to more than {limit} bytes"), "render less text")
 }
 
+/// Like `write!`, without the machinery of formatting: templates print a lot of small numbers.
 fn write_integer(n: i64, out: &mut String) {
-    // Writing to a String cannot fail.
-    let _infallible = write!(out, "{n}");
+    let mut digits = [0_u8; 20];
+    let mut at = digits.len();
+    let mut rest = n.unsigned_abs();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if n < 0 {
+        out.push('-');
+    }
+    out.push_str(std::str::from_utf8(&digits[at..]).unwrap_or_default());
 }
 
 /// A JSON string as json-smart 2 writes it, quotes included.
 fn write_json_string(text: &str, out: &mut String, style: Style) {
     out.push('"');
     let mut done = 0;
+    let plain = |c: &u8| c.is_ascii_graphic() && !matches!(c, b'"' | b'\\' | b'/') || *c == b' ';
+    if text.bytes().all(|c| plain(&c)) {
+        out.push_str(text);
+        out.push('"');
+        return;
+    }
     for (at, c) in text.char_indices() {
         let escape = match c {
             '"' => "\\\"",
