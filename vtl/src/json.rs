@@ -8,7 +8,7 @@
 use std::rc::Rc;
 
 use crate::text::Text;
-use crate::value::{Access, Map, Value, integer_literal};
+use crate::value::{Map, Value, integer_literal};
 
 /// Deepest nesting accepted; json-smart itself has stopped at 400 since 2.4.9.
 const DEPTH: u32 = 400;
@@ -16,11 +16,16 @@ const DEPTH: u32 = 400;
 /// Why a text is not JSON, in json-smart's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct JsonError(String);
+pub struct JsonError(Box<str>);
 
 /// Reads one value.
-pub fn parse(text: &Rc<str>) -> Result<Value, JsonError> {
-    let mut reader = Reader { text, bytes: text.as_bytes(), at: 0 };
+pub fn parse(text: &str) -> Result<Value, JsonError> {
+    parse_shared(&Rc::new(text.into()))
+}
+
+/// The same; strings of the result share the text instead of copying from it.
+pub(crate) fn parse_shared(text: &Rc<Box<str>>) -> Result<Value, JsonError> {
+    let mut reader = Reader { text, bytes: text.as_bytes(), at: 0, members: Vec::new(), items: Vec::new() };
     reader.skip_blanks();
     if reader.peek().is_none() {
         return Ok(Value::from_static(""));
@@ -30,9 +35,13 @@ pub fn parse(text: &Rc<str>) -> Result<Value, JsonError> {
 }
 
 struct Reader<'a> {
-    text: &'a Rc<str>,
+    text: &'a Rc<Box<str>>,
     bytes: &'a [u8],
     at: usize,
+    /// Members and items of the containers being read, outermost first; a finished container takes its own
+    /// off the end, so that each is allocated once and in its size.
+    members: Vec<(Value, Value)>,
+    items: Vec<Value>,
 }
 
 impl Reader<'_> {
@@ -47,17 +56,17 @@ impl Reader<'_> {
     }
 
     fn end(&self, what: &str) -> JsonError {
-        JsonError(format!("Unexpected End Of File position {}: {what}", self.at.saturating_sub(1)))
+        JsonError(format!("Unexpected End Of File position {}: {what}", self.at.saturating_sub(1)).into())
     }
 
     fn unexpected(&self) -> JsonError {
         let c = self.text[self.at..].chars().next().unwrap_or(' ');
-        JsonError(format!("Unexpected character ({c}) at position {}.", self.at))
+        JsonError(format!("Unexpected character ({c}) at position {}.", self.at).into())
     }
 
     fn value(&mut self, stops: &[u8], depth: u32) -> Result<Value, JsonError> {
         if depth > DEPTH {
-            return Err(JsonError(format!("Maximum nesting depth of {DEPTH} reached at position {}.", self.at)));
+            return Err(JsonError(format!("Maximum nesting depth of {DEPTH} reached at position {}.", self.at).into()));
         }
         self.skip_blanks();
         if let Some(simple) = self.simple(stops) {
@@ -106,7 +115,7 @@ impl Reader<'_> {
 
     fn object(&mut self, depth: u32) -> Result<Value, JsonError> {
         self.at += 1;
-        let map = Map::new(Access::Open);
+        let own = self.members.len();
         loop {
             let key = match self.peek() {
                 None => return Err(self.end("null")),
@@ -117,7 +126,7 @@ impl Reader<'_> {
                 Some(b':' | b']' | b'[' | b'{') => return Err(self.unexpected()),
                 Some(b'}') => {
                     self.at += 1;
-                    return Ok(Value::Map(Rc::new(map)));
+                    return Ok(Value::Map(Rc::new(Map::of_pairs(self.members.drain(own..)))));
                 }
                 Some(quote @ (b'"' | b'\'')) => self.quoted(quote)?,
                 Some(_) => {
@@ -132,7 +141,7 @@ impl Reader<'_> {
                 Some(_) => return Err(self.unexpected()),
             }
             let value = self.value(b",}", depth + 1)?;
-            map.put(Value::Str(key), value);
+            self.members.push((Value::Str(key), value));
             self.skip_blanks();
             match self.peek() {
                 None => return Err(self.end("null")),
@@ -144,17 +153,20 @@ impl Reader<'_> {
 
     fn array(&mut self, depth: u32) -> Result<Value, JsonError> {
         self.at += 1;
-        let mut items = Vec::new();
+        let own = self.items.len();
         loop {
             match self.peek() {
                 None => return Err(self.end("EOF")),
                 Some(b' ' | b'\t' | b'\r' | b'\n' | b',') => self.at += 1,
                 Some(b']') => {
                     self.at += 1;
-                    return Ok(Value::json_list(items));
+                    return Ok(Value::json_list(self.items.drain(own..).collect()));
                 }
                 Some(b':' | b'}') => return Err(self.unexpected()),
-                Some(_) => items.push(self.value(b",]", depth + 1)?),
+                Some(_) => {
+                    let item = self.value(b",]", depth + 1)?;
+                    self.items.push(item);
+                }
             }
         }
     }
@@ -184,7 +196,7 @@ impl Reader<'_> {
         match text.parse() {
             // Beyond 18 characters json-smart keeps every digit (`BigDecimal`).
             Ok(number) if text.len() <= 18 => Value::Double(number),
-            _ => Value::Big(Text::window(self.text, start, end)),
+            _ => Value::Big(text.into()),
         }
     }
 
@@ -294,7 +306,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> String {
-        match parse(&Rc::from(text)) {
+        match parse(text) {
             Ok(value) => value.to_json(),
             Err(error) => format!("! {error}"),
         }

@@ -26,7 +26,7 @@ pub struct Scope<'a> {
 #[derive(Debug)]
 pub struct Input<'a> {
     body: &'a str,
-    shared: OnceCell<Rc<str>>,
+    shared: OnceCell<Rc<Box<str>>>,
     document: OnceCell<Result<Value, JsonError>>,
     parameters: Value,
     by_place: [Value; 3],
@@ -55,18 +55,18 @@ impl<'a> Input<'a> {
         Input::new(body, Value::map([]), Value::map([]), Value::map([]))
     }
 
-    fn shared(&self) -> &Rc<str> {
-        self.shared.get_or_init(|| Rc::from(self.body))
+    fn shared(&self) -> &Rc<Box<str>> {
+        self.shared.get_or_init(|| Rc::new(self.body.into()))
     }
 
     /// `$input.body`
     pub(crate) fn body(&self) -> Text {
-        Text::from(Rc::clone(self.shared()))
+        Text::window(self.shared(), 0, self.body.len())
     }
 
     /// The payload as JSON, read at most once.
     pub fn document(&self) -> Result<&Value, &JsonError> {
-        self.document.get_or_init(|| json::parse(self.shared())).as_ref()
+        self.document.get_or_init(|| json::parse_shared(self.shared())).as_ref()
     }
 
     pub(crate) fn document_or_fault(&self) -> Eval<&Value> {

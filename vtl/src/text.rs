@@ -14,7 +14,12 @@ pub struct Text(Repr);
 enum Repr {
     Static(&'static str),
     Shared(Rc<str>),
-    Window { whole: Rc<str>, start: u32, end: u32 },
+    /// A thin pointer, so that a `Text` takes three words.
+    Window {
+        whole: Rc<Box<str>>,
+        start: u32,
+        end: u32,
+    },
 }
 
 impl Text {
@@ -24,7 +29,7 @@ impl Text {
     }
 
     /// The part of `whole` between two byte offsets. Falls back to a copy where a window cannot say it.
-    pub(crate) fn window(whole: &Rc<str>, start: usize, end: usize) -> Self {
+    pub(crate) fn window(whole: &Rc<Box<str>>, start: usize, end: usize) -> Self {
         if start == end {
             return Text(Repr::Static(""));
         }

@@ -3,7 +3,6 @@
 //! What AppSync has beyond (`toJson`, `time`, `error`) does not exist here and renders empty.
 
 use std::fmt::Write;
-use std::rc::Rc;
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -45,11 +44,12 @@ pub(crate) fn call(name: &str, argument: &Value, meter: &mut Meter) -> Eval<Valu
     // Escapes make a text up to six times as long.
     meter.scratch(text.len())?;
     let made = match name {
+        "escapeJavaScript" if text.bytes().all(needs_no_escape) => return Ok(Value::Str(text)),
         "escapeJavaScript" => escape_java_script(&text),
         "parseJson" => {
             meter.step(text.len() as u64 / 16)?;
             meter.scratch(text.len().saturating_mul(4).min(meter.output_limit()))?;
-            return json::parse(&Rc::from(&*text)).map_err(|error| {
+            return json::parse(&text).map_err(|error| {
                 Fault::failed(format!("$util.parseJson failed: {error}"), "check that the text is JSON")
             });
         }
@@ -81,6 +81,10 @@ fn base64_decode(text: &str) -> Eval<String> {
             Err(Fault::failed(format!("$util.base64Decode failed: {error}"), "check that the text is base64"))
         }
     }
+}
+
+fn needs_no_escape(c: u8) -> bool {
+    matches!(c, b' '..=b'~') && !matches!(c, b'"' | b'\'' | b'\\' | b'/')
 }
 
 /// `StringEscapeUtils.escapeJavaScript` of commons-lang 2, which also escapes `'` and `/`. The guide tells

@@ -29,7 +29,7 @@ pub enum Value {
     /// `java.lang.Double`.
     Double(f64),
     /// A number too long for the others (`BigInteger`, `BigDecimal`), as its digits.
-    Big(Text),
+    Big(Rc<str>),
     /// `java.lang.String`.
     Str(Text),
     /// `java.util.List`, and arrays.

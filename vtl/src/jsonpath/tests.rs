@@ -1,10 +1,8 @@
-use std::rc::Rc;
-
 use super::Path;
 use crate::json;
 
 fn at(document: &str, path: &str) -> String {
-    let document = json::parse(&Rc::from(document)).unwrap();
+    let document = json::parse(document).unwrap();
     match Path::compile(path) {
         Err(error) => format!("! {error}"),
         Ok(path) => match path.find(&document) {

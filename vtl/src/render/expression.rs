@@ -134,6 +134,13 @@ impl Renderer<'_, '_> {
     fn comparison(&mut self, first: &Expr, others: &[(Comparison, Expr)]) -> Eval<Value> {
         let mut left = self.value(first)?;
         for (operator, right) in others {
+            // Comparing with a literal needs no copy of the literal.
+            if let (Value::Str(text), Expr::Text(literal), Comparison::Equal | Comparison::NotEqual) =
+                (&left, right, operator)
+            {
+                left = Value::Bool(text.is(literal) == (*operator == Comparison::Equal));
+                continue;
+            }
             let right = self.value(right)?;
             let truth = match operator {
                 Comparison::Equal => self.equal(&left, &right)?,

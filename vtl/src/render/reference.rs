@@ -83,9 +83,11 @@ impl Renderer<'_, '_> {
             },
             Root::Util => match steps.split_first() {
                 Some((Step::Method { name, arguments, .. }, rest)) => {
-                    let arguments = self.values(arguments)?;
-                    let argument = arguments.first().unwrap_or(&Value::Null);
-                    (util::call(name, argument, &mut self.meter)?, rest)
+                    let argument = match arguments.first() {
+                        Some(argument) => self.value(argument)?,
+                        None => Value::Null,
+                    };
+                    (util::call(name, &argument, &mut self.meter)?, rest)
                 }
                 _ => (Value::Null, &[][..]),
             },
@@ -114,9 +116,19 @@ impl Renderer<'_, '_> {
                 item(value, &index)
             }
             Step::Method { name, method, arguments, prepared } => {
-                let arguments = self.values(arguments)?;
-                methods::Call { name, method: *method, arguments: &arguments, prepared, meter: &mut self.meter }
-                    .on(value)
+                // Nearly all calls have few arguments; those need no allocation.
+                let mut few = [const { Value::Null }; 2];
+                let many;
+                let arguments = if arguments.len() <= few.len() {
+                    for (place, argument) in few.iter_mut().zip(arguments) {
+                        *place = self.value(argument)?;
+                    }
+                    &few[..arguments.len()]
+                } else {
+                    many = self.values(arguments)?;
+                    &many[..]
+                };
+                methods::Call { name, method: *method, arguments, prepared, meter: &mut self.meter }.on(value)
             }
         }
     }

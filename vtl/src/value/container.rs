@@ -1,6 +1,6 @@
 //! Lists and maps: shared, changeable, and safe to drop however deep.
 
-use std::cell::{Ref, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -86,7 +86,7 @@ struct Entries {
     pairs: Vec<(Value, Value)>,
     /// Places of string keys; only for maps of more than `INDEX_FROM` entries. The hash is keyed, since
     /// names come from clients.
-    index: Option<HashMap<Text, usize>>,
+    index: Option<Box<HashMap<Text, usize>>>,
 }
 
 impl Map {
@@ -95,11 +95,25 @@ impl Map {
         Map { access, entries: RefCell::default() }
     }
 
-    /// A map of entries that are known to have different keys.
-    pub(crate) fn of_distinct(pairs: Vec<(Value, Value)>) -> Map {
-        let mut entries = Entries { pairs, index: None };
-        entries.reindex();
-        Map { access: Access::Open, entries: RefCell::new(entries) }
+    /// An open map of members as read from JSON: of several of a name, the last value in the first place.
+    pub(crate) fn of_pairs(pairs: impl ExactSizeIterator<Item = (Value, Value)>) -> Map {
+        let mut own: Vec<(Value, Value)> = Vec::with_capacity(pairs.len());
+        if pairs.len() > INDEX_FROM {
+            let mut entries = Entries { pairs: own, index: Some(Box::new(HashMap::with_capacity(pairs.len()))) };
+            pairs.for_each(|(key, value)| drop(entries.put(key, value)));
+            return Map { access: Access::Open, entries: RefCell::new(entries) };
+        }
+        for (key, value) in pairs {
+            let same = |(other, _): &&mut (Value, Value)| match (as_text(other), as_text(&key)) {
+                (Some(other), Some(key)) => other == key,
+                _ => false,
+            };
+            match own.iter_mut().find(same) {
+                Some((_, former)) => *former = value,
+                None => own.push((key, value)),
+            }
+        }
+        Map { access: Access::Open, entries: RefCell::new(Entries { pairs: own, index: None }) }
     }
 
     /// A map of these entries; a later entry of the same name wins.
@@ -212,7 +226,7 @@ impl Entries {
     fn reindex(&mut self) {
         self.index = (self.pairs.len() > INDEX_FROM).then(|| {
             let names = self.pairs.iter().enumerate();
-            names.filter_map(|(at, (key, _))| Some((Text::clone(as_text(key)?), at))).collect()
+            Box::new(names.filter_map(|(at, (key, _))| Some((Text::clone(as_text(key)?), at))).collect())
         });
     }
 }
@@ -225,10 +239,13 @@ fn as_text(value: &Value) -> Option<&Text> {
 }
 
 // Templates can chain containers as deep as they have steps; the derived drop would recurse as deep and
-// overflow the stack. So children are taken out and dropped one by one.
+// overflow the stack. So beyond a depth that is ordinary, children are taken out and dropped one by one.
 impl Drop for List {
     fn drop(&mut self) {
-        drop_flat(std::mem::take(self.items.get_mut()));
+        let items = std::mem::take(self.items.get_mut());
+        if items.iter().any(holds_values) {
+            drop_children(items, |items| items);
+        }
     }
 }
 
@@ -237,17 +254,31 @@ impl Drop for Map {
         let pairs = std::mem::take(&mut self.entries.get_mut().pairs);
         // Keys are never containers.
         if pairs.iter().any(|(_, value)| holds_values(value)) {
-            drop_flat(pairs.into_iter().map(|(_, value)| value).filter(holds_values).collect());
+            drop_children(pairs, |pairs| pairs.into_iter().map(|(_, value)| value).collect());
         }
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        if holds_values(&self.value) || holds_values(&self.key) {
-            drop_flat(vec![std::mem::take(&mut self.key), std::mem::take(&mut self.value)]);
+        if holds_values(&self.value) {
+            drop_children(std::mem::take(&mut self.value), |value| vec![value]);
         }
     }
+}
+
+thread_local! {
+    static DROP_DEPTH: Cell<u32> = const { Cell::new(0) };
+}
+
+fn drop_children<T>(children: T, flatten: fn(T) -> Vec<Value>) {
+    let depth = DROP_DEPTH.get();
+    if depth > 100 {
+        return drop_flat(flatten(children));
+    }
+    DROP_DEPTH.set(depth + 1);
+    drop(children);
+    DROP_DEPTH.set(depth);
 }
 
 fn holds_values(value: &Value) -> bool {
@@ -255,9 +286,6 @@ fn holds_values(value: &Value) -> bool {
 }
 
 fn drop_flat(mut pending: Vec<Value>) {
-    if !pending.iter().any(holds_values) {
-        return;
-    }
     while let Some(value) = pending.pop() {
         match value {
             Value::List(list) => {
@@ -273,7 +301,6 @@ fn drop_flat(mut pending: Vec<Value>) {
             }
             Value::Entry(entry) => {
                 if let Some(mut entry) = Rc::into_inner(entry) {
-                    pending.push(std::mem::take(&mut entry.key));
                     pending.push(std::mem::take(&mut entry.value));
                 }
             }

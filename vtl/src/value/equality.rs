@@ -33,7 +33,8 @@ fn same(a: &Value, b: &Value, depth: u32, budget: &mut u32) -> bool {
         (Value::Int(a), Value::Int(b)) => a == b,
         (Value::Long(a), Value::Long(b)) => a == b,
         (Value::Double(a), Value::Double(b)) => a == b || (a.is_nan() && b.is_nan()),
-        (Value::Big(a), Value::Big(b)) | (Value::Str(a), Value::Str(b)) => a == b,
+        (Value::Big(a), Value::Big(b)) => a == b,
+        (Value::Str(a), Value::Str(b)) => a == b,
         (Value::List(a), Value::List(b)) => {
             if std::rc::Rc::ptr_eq(a, b) {
                 return true;

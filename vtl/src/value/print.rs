@@ -37,7 +37,8 @@ fn java(value: &Value, out: &mut String, limit: usize, depth: u32) -> Eval<()> {
         Value::Int(n) => write_integer(i64::from(*n), out),
         Value::Long(n) => write_integer(*n, out),
         Value::Double(n) => write_double(*n, out),
-        Value::Big(text) | Value::Str(text) => out.push_str(text),
+        Value::Str(text) => out.push_str(text),
+        Value::Big(digits) => out.push_str(digits),
         Value::List(list) if list.form() == Form::Json => {
             return json(value, out, Style::Web, limit, depth);
         }

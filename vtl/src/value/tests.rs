@@ -75,3 +75,8 @@ fn lists_out_of_json_print_as_json_and_others_as_java() {
     assert_eq!(Value::json_list(inner()).to_text(), r#"["a\/b",null,1]"#);
     assert_eq!(Value::list(inner()).to_json(), r#"["a/b",null,1]"#);
 }
+
+#[test]
+fn values_are_small() {
+    assert_eq!((size_of::<Text>(), size_of::<Value>()), (24, 24));
+}
