@@ -112,7 +112,7 @@ impl Fault {
     }
 
     /// The error to hand out, with line and column.
-    pub(crate) fn locate(self: Box<Self>, template: &str, source: &str) -> Error {
+    pub(crate) fn locate(self, template: &str, source: &str) -> Error {
         let mut at = (self.at.unwrap_or(0) as usize).min(source.len());
         while !source.is_char_boundary(at) {
             at -= 1;

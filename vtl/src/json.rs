@@ -25,23 +25,23 @@ pub fn parse(text: &str) -> Result<Value, JsonError> {
 
 /// The same; strings of the result share the text instead of copying from it.
 pub(crate) fn parse_shared(text: &Rc<Box<str>>) -> Result<Value, JsonError> {
-    let mut reader = Reader { text, bytes: text.as_bytes(), at: 0, members: Vec::new(), items: Vec::new() };
+    let mut reader = Reader { text, bytes: text.as_bytes(), at: 0, stack: Vec::new() };
     reader.skip_blanks();
     if reader.peek().is_none() {
         return Ok(Value::from_static(""));
     }
     // The outermost value has no stop characters: an unquoted text runs to the end.
-    reader.value(b"", 0)
+    reader.value(b"", 0)?;
+    Ok(reader.stack.pop().unwrap_or_default())
 }
 
 struct Reader<'a> {
     text: &'a Rc<Box<str>>,
     bytes: &'a [u8],
     at: usize,
-    /// Members and items of the containers being read, outermost first; a finished container takes its own
-    /// off the end, so that each is allocated once and in its size.
-    members: Vec<(Value, Value)>,
-    items: Vec<Value>,
+    /// Keys, values and items of the containers being read, outermost first; a finished container takes its
+    /// own off the end, so that each is allocated once and in its size.
+    stack: Vec<Value>,
 }
 
 impl Reader<'_> {
@@ -64,28 +64,37 @@ impl Reader<'_> {
         JsonError(format!("Unexpected character ({c}) at position {}.", self.at).into())
     }
 
-    fn value(&mut self, stops: &[u8], depth: u32) -> Result<Value, JsonError> {
+    /// Reads a value onto the stack.
+    fn value(&mut self, stops: &[u8], depth: u32) -> Result<(), JsonError> {
         if depth > DEPTH {
-            return Err(JsonError(format!("Maximum nesting depth of {DEPTH} reached at position {}.", self.at).into()));
+            let message = format!("Maximum nesting depth of {DEPTH} reached at position {}.", self.at);
+            return Err(JsonError(message.into()));
         }
         self.skip_blanks();
-        if let Some(simple) = self.simple(stops) {
-            return Ok(simple);
-        }
-        match self.peek() {
-            None => Err(self.end("EOF")),
-            Some(b':' | b'}' | b']') => Err(self.unexpected()),
-            Some(b'{') => self.object(depth),
-            Some(b'[') => self.array(depth),
-            Some(quote @ (b'"' | b'\'')) => Ok(Value::Str(self.quoted(quote)?)),
-            Some(b'0'..=b'9' | b'-') => Ok(self.number(stops)),
-            Some(_) => Ok(match self.unquoted(stops) {
-                (start, end) if &self.text[start..end] == "null" => Value::Null,
-                (start, end) if &self.text[start..end] == "true" => Value::Bool(true),
-                (start, end) if &self.text[start..end] == "false" => Value::Bool(false),
-                (start, end) if &self.text[start..end] == "NaN" => Value::Double(f64::NAN),
-                (start, end) => Value::Str(Text::window(self.text, start, end)),
-            }),
+        let value = match self.peek() {
+            None => return Err(self.end("EOF")),
+            Some(b':' | b'}' | b']') => return Err(self.unexpected()),
+            Some(b'{') => return self.object(depth),
+            Some(b'[') => return self.array(depth),
+            Some(quote @ (b'"' | b'\'')) => Value::Str(self.quoted(quote)?),
+            Some(first) => match self.simple(stops) {
+                Some(simple) => simple,
+                None if first.is_ascii_digit() || first == b'-' => self.number(stops),
+                None => self.word(stops),
+            },
+        };
+        self.stack.push(value);
+        Ok(())
+    }
+
+    fn word(&mut self, stops: &[u8]) -> Value {
+        let (start, end) = self.unquoted(stops);
+        match &self.text[start..end] {
+            "null" => Value::Null,
+            "true" => Value::Bool(true),
+            "false" => Value::Bool(false),
+            "NaN" => Value::Double(f64::NAN),
+            _ => Value::Str(Text::window(self.text, start, end)),
         }
     }
 
@@ -113,9 +122,9 @@ impl Reader<'_> {
         Some(value)
     }
 
-    fn object(&mut self, depth: u32) -> Result<Value, JsonError> {
+    fn object(&mut self, depth: u32) -> Result<(), JsonError> {
         self.at += 1;
-        let own = self.members.len();
+        let own = self.stack.len();
         loop {
             let key = match self.peek() {
                 None => return Err(self.end("null")),
@@ -126,7 +135,9 @@ impl Reader<'_> {
                 Some(b':' | b']' | b'[' | b'{') => return Err(self.unexpected()),
                 Some(b'}') => {
                     self.at += 1;
-                    return Ok(Value::Map(Rc::new(Map::of_pairs(self.members.drain(own..)))));
+                    let map = Map::of_flat(self.stack.drain(own..));
+                    self.stack.push(Value::Map(Rc::new(map)));
+                    return Ok(());
                 }
                 Some(quote @ (b'"' | b'\'')) => self.quoted(quote)?,
                 Some(_) => {
@@ -140,8 +151,8 @@ impl Reader<'_> {
                 Some(b':') => self.at += 1,
                 Some(_) => return Err(self.unexpected()),
             }
-            let value = self.value(b",}", depth + 1)?;
-            self.members.push((Value::Str(key), value));
+            self.stack.push(Value::Str(key));
+            self.value(b",}", depth + 1)?;
             self.skip_blanks();
             match self.peek() {
                 None => return Err(self.end("null")),
@@ -151,22 +162,21 @@ impl Reader<'_> {
         }
     }
 
-    fn array(&mut self, depth: u32) -> Result<Value, JsonError> {
+    fn array(&mut self, depth: u32) -> Result<(), JsonError> {
         self.at += 1;
-        let own = self.items.len();
+        let own = self.stack.len();
         loop {
             match self.peek() {
                 None => return Err(self.end("EOF")),
                 Some(b' ' | b'\t' | b'\r' | b'\n' | b',') => self.at += 1,
                 Some(b']') => {
                     self.at += 1;
-                    return Ok(Value::json_list(self.items.drain(own..).collect()));
+                    let list = Value::json_list(self.stack.drain(own..).collect());
+                    self.stack.push(list);
+                    return Ok(());
                 }
                 Some(b':' | b'}') => return Err(self.unexpected()),
-                Some(_) => {
-                    let item = self.value(b",]", depth + 1)?;
-                    self.items.push(item);
-                }
+                Some(_) => self.value(b",]", depth + 1)?,
             }
         }
     }

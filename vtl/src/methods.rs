@@ -72,7 +72,7 @@ impl Call<'_> {
     pub(crate) fn on(mut self, receiver: &Value) -> Eval<Value> {
         match (self.method, receiver) {
             (Method::Unknown, _) | (_, Value::Null) => Ok(Value::Null),
-            (Method::ToString, receiver) if self.arguments.is_empty() => self.to_text(receiver).map(Value::Str),
+            (Method::ToString, receiver) if self.arguments.is_empty() => self.printed(receiver).map(Value::Str),
             (_, Value::Str(text)) => self.on_string(text),
             (_, Value::List(list)) => self.on_list(list),
             (_, Value::Map(map)) => self.on_map(map),
@@ -93,7 +93,7 @@ impl Call<'_> {
     /// A string argument, or what another value prints as.
     fn text(&mut self, nth: usize) -> Eval<Text> {
         let argument = self.argument(nth).clone();
-        self.to_text(&argument)
+        self.printed(&argument)
     }
 
     fn integer(&self, nth: usize) -> Eval<i64> {
@@ -102,7 +102,7 @@ impl Call<'_> {
         })
     }
 
-    fn to_text(&mut self, value: &Value) -> Eval<Text> {
+    fn printed(&mut self, value: &Value) -> Eval<Text> {
         if let Value::Str(text) = value {
             return Ok(text.clone());
         }
@@ -138,6 +138,3 @@ impl Call<'_> {
         })
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -3,6 +3,8 @@
 //! A row has a template, a body, perhaps parameters, and what comes out: `expect` (exact), `json` (equal as
 //! JSON), `squashed` (blanks do not count), `regex` (whole), `error`.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, not only tests, unwrap here")]
+
 use serde_json::Value as Json;
 use vtl::{Input, Limits, Overrides, Scope, Template, Text, Value};
 

@@ -187,7 +187,7 @@ fn parse_regex(reader: &mut Reader<'_>) -> Result<Regex, PathError> {
     let flags = rest[flags_at..].find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len() - flags_at);
     let source = match &rest[flags_at..flags_at + flags] {
         "" => rest[..end].to_owned(),
-        flags => format!("(?{}){}", flags.replace('d', "").replace('u', ""), &rest[..end]),
+        flags => format!("(?{}){}", flags.replace(['d', 'u'], ""), &rest[..end]),
     };
     let regex = pattern::compile_whole(&source).map_err(|error| reader.wrong(error))?;
     reader.at += flags_at + flags;

@@ -48,7 +48,7 @@ impl Call<'_> {
         let number = Number::of(argument);
         let text = match (kind, number) {
             ('s' | 'S' | 'b' | 'c', _) => {
-                let mut text = if argument.is_null() { "null".into() } else { self.to_text(argument)?.to_string() };
+                let mut text = if argument.is_null() { "null".into() } else { self.printed(argument)?.to_string() };
                 if let Ok(length) = precision.parse() {
                     text = text.chars().take(length).collect();
                 }

@@ -182,7 +182,7 @@ impl<'c> Call<'c> {
             if nth > 0 {
                 joined.push_str(&separator);
             }
-            joined.push_str(&self.to_text(item)?);
+            joined.push_str(&self.printed(item)?);
             self.meter.output(joined.len())?;
         }
         self.made(joined)

@@ -314,7 +314,8 @@ impl<'s> Parser<'s, '_> {
             DIRECTIVES.contains(word) || self.declared.macros.iter().any(|known| *known.name == **word)
         });
         // A quirk kept: pairs before #set stay as they are.
-        let keep_pairs = known.is_none() || (backslashes % 2 == 0 && known.is_some_and(|(word, _)| word == "set"));
+        let keep_pairs =
+            known.is_none() || (backslashes.is_multiple_of(2) && known.is_some_and(|(word, _)| word == "set"));
         let shown = if keep_pairs { backslashes } else { backslashes / 2 };
         nodes.text(&"\\".repeat(shown));
         if backslashes % 2 == 1 {

@@ -26,7 +26,16 @@ impl Parser<'_, '_> {
         self.enter()?;
         self.at = at + name.len();
         let root = self.root(name);
-        let steps = self.steps(root)?;
+        let mut steps = self.steps(root)?;
+        let root = match (root, steps.as_slice()) {
+            // The ones every loop asks for have a short way.
+            (Root::Loop, [Step::Property(name), ..]) if matches!(&**name, "hasNext" | "count") => {
+                let root = if **name == *"count" { Root::LoopCount } else { Root::LoopHasNext };
+                steps.remove(0);
+                root
+            }
+            _ => root,
+        };
         let alternate = if formal { self.close_formal(start)? } else { None };
         self.leave();
         let literal = if backslashes > 0 { &self.source[start..self.at] } else { "" };

@@ -15,6 +15,12 @@ use crate::value::{Value, print_java};
 impl Renderer<'_, '_> {
     /// Renders a reference. A null is empty text (recorded), where Velocity would print the reference itself.
     pub(super) fn print_reference(&mut self, reference: &Reference, out: &mut String) -> Eval<()> {
+        if let (Root::Variable(slot), [], None, 0) =
+            (reference.root, &*reference.steps, &reference.alternate, reference.backslashes)
+            && let Some(Variable::Value(value)) = self.variables.get(slot as usize)
+        {
+            return print_java(value, out, self.meter.output_limit());
+        }
         if let Some(block) = self.defined_block(reference) {
             return self.define(&block, out);
         }
@@ -65,7 +71,11 @@ impl Renderer<'_, '_> {
     fn steps(&mut self, reference: &Reference, steps: &[Step]) -> Eval<Value> {
         let (mut value, rest) = match reference.root {
             Root::Variable(slot) => match self.variables.get(slot as usize) {
-                Some(Variable::Value(value)) => (value.clone(), steps),
+                Some(Variable::Value(value)) => match steps.split_first() {
+                    // Going through the map spares a copy of it.
+                    Some((Step::Property(name), rest)) => (property(value, name), rest),
+                    _ => (value.clone(), steps),
+                },
                 Some(Variable::Block(block)) => {
                     let block = Arc::clone(block);
                     let mut text = String::new();

@@ -81,12 +81,16 @@ pub struct Map {
 /// Up to this many entries a search beats a hash.
 const INDEX_FROM: usize = 12;
 
+/// Where in the order a key is.
+#[derive(Debug)]
+struct Index(HashMap<Text, usize>);
+
 #[derive(Debug, Default)]
 struct Entries {
     pairs: Vec<(Value, Value)>,
     /// Places of string keys; only for maps of more than `INDEX_FROM` entries. The hash is keyed, since
     /// names come from clients.
-    index: Option<Box<HashMap<Text, usize>>>,
+    index: Option<Box<Index>>,
 }
 
 impl Map {
@@ -96,10 +100,13 @@ impl Map {
     }
 
     /// An open map of members as read from JSON: of several of a name, the last value in the first place.
-    pub(crate) fn of_pairs(pairs: impl ExactSizeIterator<Item = (Value, Value)>) -> Map {
-        let mut own: Vec<(Value, Value)> = Vec::with_capacity(pairs.len());
-        if pairs.len() > INDEX_FROM {
-            let mut entries = Entries { pairs: own, index: Some(Box::new(HashMap::with_capacity(pairs.len()))) };
+    /// They come as key, value, key, value.
+    pub(crate) fn of_flat(mut flat: impl ExactSizeIterator<Item = Value>) -> Map {
+        let length = flat.len() / 2;
+        let mut own: Vec<(Value, Value)> = Vec::with_capacity(length);
+        let pairs = std::iter::from_fn(|| flat.next().zip(flat.next()));
+        if length > INDEX_FROM {
+            let mut entries = Entries { pairs: own, index: Some(Box::new(Index(HashMap::with_capacity(length)))) };
             pairs.for_each(|(key, value)| drop(entries.put(key, value)));
             return Map { access: Access::Open, entries: RefCell::new(entries) };
         }
@@ -197,7 +204,7 @@ pub struct Entry {
 impl Entries {
     fn find_str(&self, name: &str) -> Option<usize> {
         match &self.index {
-            Some(index) => index.get(name).copied(),
+            Some(index) => index.0.get(name).copied(),
             None => self.pairs.iter().position(|(key, _)| as_text(key).is_some_and(|key| key.is(name))),
         }
     }
@@ -214,7 +221,7 @@ impl Entries {
             return Some(std::mem::replace(&mut self.pairs[at].1, value));
         }
         if let (Some(index), Value::Str(name)) = (&mut self.index, &key) {
-            index.insert(name.clone(), self.pairs.len());
+            index.0.insert(name.clone(), self.pairs.len());
         }
         self.pairs.push((key, value));
         if self.index.is_none() && self.pairs.len() > INDEX_FROM {
@@ -226,7 +233,7 @@ impl Entries {
     fn reindex(&mut self) {
         self.index = (self.pairs.len() > INDEX_FROM).then(|| {
             let names = self.pairs.iter().enumerate();
-            Box::new(names.filter_map(|(at, (key, _))| Some((Text::clone(as_text(key)?), at))).collect())
+            Box::new(Index(names.filter_map(|(at, (key, _))| Some((Text::clone(as_text(key)?), at))).collect()))
         });
     }
 }
