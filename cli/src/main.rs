@@ -1,23 +1,29 @@
-//! The `stagegate` command line.
+//! The stagegate command line.
 
+mod args;
+mod authority;
+mod collect;
+mod deployments;
+mod dev;
 mod function;
+mod lint;
+mod print;
+mod state;
 
 use std::process::ExitCode;
 
+use args::{Arguments, Command};
 use clap::Parser;
 
-#[derive(Parser)]
-#[command(name = "stagegate", version, about)]
-enum Command {
-    Function(function::Args),
-}
-
-fn main() -> anyhow::Result<ExitCode> {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
-        .init();
-    match Command::parse() {
-        Command::Function(args) => function::run(args),
-    }
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match arguments.command {
+        Command::Dev(dev) => dev::run(&dev),
+        Command::Lint(lint) => lint::run(&lint),
+        Command::Function(function) => function::run(function),
+    };
+    outcome.unwrap_or_else(|error| {
+        print::to_stderr(&format!("stagegate: {error:#}\n"));
+        ExitCode::FAILURE
+    })
 }
