@@ -19,6 +19,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     Dev(Box<Dev>),
     Lint(Lint),
+    Function(crate::function::Args),
 }
 
 /// Runs the gateway here, without a cluster, from files that are reloaded as they change.

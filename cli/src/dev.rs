@@ -33,7 +33,6 @@ const POLL: Duration = Duration::from_secs(1);
 const GROWTH: usize = 8;
 
 pub(crate) fn run(dev: &Dev) -> anyhow::Result<ExitCode> {
-    start_log();
     if let Some(missing) = lint::missing(&dev.paths) {
         return Err(anyhow!(missing));
     }
@@ -153,13 +152,4 @@ fn start(dev: &Dev, authority: Authority) -> anyhow::Result<Proxy> {
         }
         StartError::Tls(_) | StartError::Thread(_) => error.into(),
     })
-}
-
-/// The process's own log goes to standard error; standard output is the access log's.
-fn start_log() {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).compact();
-    // Fails only if there is a log already.
-    log.try_init().ok();
 }

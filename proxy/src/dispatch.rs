@@ -1,6 +1,7 @@
 //! From a request to a route: host and base path → stage → method and path.
 
 pub mod path;
+pub mod pattern;
 pub mod trie;
 
 use std::rc::Rc;
