@@ -224,3 +224,26 @@ fn the_grace_ends_and_a_second_signal_ends_at_once() {
     dev.signal("INT");
     assert_eq!(dev.wait_exit().code(), Some(130));
 }
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_another_folder_is_followed() {
+    use std::os::unix::fs::symlink;
+    let files = Files::new();
+    let home = files.0.path().to_owned();
+    for (folder, text) in [("v1", "one"), ("v2", "two")] {
+        std::fs::create_dir(home.join(folder)).unwrap();
+        write(&home.join(folder).join("orders.yaml"), &orders(text));
+    }
+    // As Kubernetes mounts a ConfigMap, and as many deploy scripts swap a release.
+    std::fs::remove_dir(home.join("files")).unwrap();
+    symlink("v1", home.join("files")).unwrap();
+    let dev = files.dev(&[]);
+    dev.wait_ready();
+    assert_eq!(dev.get("orders.test", "/").body, "one");
+    symlink("v2", home.join("new")).unwrap();
+    std::fs::rename(home.join("new"), home.join("files")).unwrap();
+    dev.wait_get("orders.test", "/", |response| response.body == "two");
+    write(&home.join("v2/orders.yaml"), &orders("three"));
+    dev.wait_get("orders.test", "/", |response| response.body == "three");
+}

@@ -115,7 +115,7 @@ fn a_syntax_error_has_its_line() {
     std::fs::write(folder.path().join("a.yaml"), "openapi: 3.0.3\npaths: {\n").unwrap();
     let output = lint(folder.path(), &["a.yaml"]);
     assert!(stdout(&output).starts_with("error[SyntaxError]: "), "{}", stdout(&output));
-    assert!(stdout(&output).contains("--> a.yaml:3:"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("--> a.yaml:2:8"), "{}", stdout(&output));
 }
 
 /// What we show others must work.
