@@ -8,7 +8,10 @@ use std::process::Command;
 const FORBIDDEN: &[(&str, &[&str])] = &[
     ("stagegate-crds", &["tokio", "hyper", "stagegate-bundle", "stagegate-compile", "stagegate-proxy"]),
     ("stagegate-bundle", &["kube", "kube-core", "k8s-openapi", "tokio", "hyper", "stagegate-crds"]),
-    ("stagegate-vtl", &["tokio", "hyper", "kube", "stagegate-crds", "stagegate-bundle", "stagegate-compile", "stagegate-proxy"]),
+    (
+        "stagegate-vtl",
+        &["tokio", "hyper", "kube", "stagegate-crds", "stagegate-bundle", "stagegate-compile", "stagegate-proxy"],
+    ),
     ("stagegate-compile", &["tokio", "hyper", "kube-client", "stagegate-proxy"]),
     ("stagegate-proxy", &["stagegate-crds", "stagegate-compile"]),
 ];
@@ -37,7 +40,18 @@ fn files_stay_readable() {
 
 fn dependencies(package: &str) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
-        .args(["tree", "--package", package, "--edges", "normal,build", "--prefix", "none", "--format", "{p}", "--offline"])
+        .args([
+            "tree",
+            "--package",
+            package,
+            "--edges",
+            "normal,build",
+            "--prefix",
+            "none",
+            "--format",
+            "{p}",
+            "--offline",
+        ])
         .current_dir(root())
         .output()
         .expect("cargo runs");

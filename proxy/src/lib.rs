@@ -25,4 +25,4 @@ pub mod admin;
 pub mod live;
 
 pub use options::{Options, Timeouts};
-pub use proxy::{LoadReport, Proxy};
+pub use proxy::{LoadReport, Proxy, StartError};

@@ -1,2 +1,0 @@
-//! The data plane as a program.
-fn main() {}
