@@ -1,4 +1,5 @@
 //! `stagegate dev`: start, certificates, reload, stop.
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic too")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! The real binary, and a client that sees what a client sees.
 #![allow(dead_code, reason = "every test file uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic too")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
