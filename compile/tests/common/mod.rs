@@ -1,6 +1,11 @@
 //! Manifests to bundles and findings, as `stagegate lint` and `dev` do it.
 
-#![allow(dead_code, unreachable_pub, reason = "each test target uses its part of this")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test target uses its part of this, and a broken one may panic"
+)]
 
 use std::fmt::Write as _;
 use std::sync::Arc;
