@@ -13,6 +13,7 @@ use tokio::time::Sleep;
 
 use crate::accept::Incoming;
 use crate::accept::activity::Busy;
+use crate::integrate::upstream::lease::Lease;
 
 /// A message body.
 #[derive(Default)]
@@ -26,6 +27,8 @@ pub struct Body {
     silence: Option<Pin<Box<Sleep>>>,
     /// The request this body answers.
     busy: Option<Busy>,
+    /// The backend's connection that brings this body; given back at its end.
+    lease: Option<Lease>,
 }
 
 #[derive(Default)]
@@ -125,6 +128,15 @@ impl Body {
         self
     }
 
+    /// Keeps the connection that brings this body until it has come in.
+    pub fn lent(mut self, lease: Lease) -> Self {
+        match self.kind {
+            Kind::Empty => lease.give_back(),
+            Kind::Full(_) | Kind::Wire { .. } => self.lease = Some(lease),
+        }
+        self
+    }
+
     /// Attaches a watch; it replaces an earlier one.
     pub fn watched(mut self, watch: Box<dyn Watch>) -> Self {
         self.watch = Some(watch);
@@ -201,6 +213,10 @@ impl HttpBody for Body {
                 },
             },
         };
+        if this.lease.is_some() && (matches!(polled, Poll::Ready(None)) || this.is_end_stream()) {
+            // The codec has read to the end by the time it hands on the last piece.
+            this.lease.take().map(Lease::give_back);
+        }
         if let Some(watch) = &mut this.watch {
             match &polled {
                 Poll::Ready(Some(Ok(frame))) => watch.data(frame.data_ref().map_or(0, Bytes::len)),

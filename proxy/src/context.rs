@@ -1,18 +1,93 @@
-//! `$context`: a place holder until the module of this name is here.
+//! `$context`: what a mapping, a gateway response or a log format may ask about a request.
 
 use std::borrow::Cow;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::HeaderValue;
+use http::header::USER_AGENT;
 
 use crate::exchange::Exchange;
 
-/// The value of a `$context` variable, by its name without `$context.`.
+/// The value of a `$context` variable, named without `$context.`; `None` if it has none, or there is no such
+/// variable.
 pub fn lookup<'a>(exchange: &'a Exchange, name: &str) -> Option<Cow<'a, str>> {
-    let stage = exchange.routed.as_ref().map(|routed| &routed.stage.live);
-    Some(Cow::Borrowed(match name {
-        "stage" => &stage?.name,
-        "apiId" => &stage?.api_id,
-        "httpMethod" => exchange.method.as_str(),
-        "path" => exchange.path.as_str(),
-        "requestId" => exchange.ids.request.to_str().ok()?,
+    let routed = exchange.routed.as_ref();
+    let stage = routed.map(|routed| &*routed.stage.live);
+    let route = routed.and_then(|routed| routed.route());
+    let record = &exchange.record;
+    Some(match name {
+        "accountId" => Cow::Borrowed(&*stage?.account_id),
+        "apiId" => Cow::Borrowed(&*stage?.api_id),
+        "stage" => Cow::Borrowed(&*stage?.name),
+        "deploymentId" => Cow::Owned(stage?.deployment.to_string()),
+        "domainName" => Cow::Borrowed(exchange.host()?),
+        "domainPrefix" => Cow::Borrowed(exchange.host()?.split('.').next()?),
+        "requestId" => text(&exchange.ids.request)?,
+        "extendedRequestId" => text(&exchange.ids.extended)?,
+        "requestTime" => Cow::Owned(clock_time(exchange.received_at())),
+        "requestTimeEpoch" => Cow::Owned(millis(exchange.received_at()).to_string()),
+        "httpMethod" => Cow::Borrowed(exchange.method.as_str()),
+        "path" => Cow::Borrowed(exchange.path.as_str()),
+        // Whatever was spoken, as Amazon has it.
+        "protocol" => Cow::Borrowed("HTTP/1.1"),
+        "resourceId" => Cow::Borrowed(&*route?.resource_id),
+        "resourcePath" => Cow::Borrowed(&*route?.resource),
+        "identity.sourceIp" => Cow::Owned(exchange.client.peer.ip().to_canonical().to_string()),
+        "identity.userAgent" => text(exchange.headers.get(USER_AGENT)?)?,
+        "xrayTraceId" => text(record.trace_id.as_ref()?)?,
+        "integrationLatency" | "integration.latency" => Cow::Owned(record.integration_latency?.as_millis().to_string()),
+        "integrationStatus" | "integration.integrationStatus" => Cow::Owned(record.integration_status?.to_string()),
+        "integrationErrorMessage" | "integration.error" => Cow::Borrowed(record.error.as_deref()?),
         _ => return None,
-    }))
+    })
+}
+
+fn text(value: &HeaderValue) -> Option<Cow<'_, str>> {
+    value.to_str().ok().map(Cow::Borrowed)
+}
+
+fn millis(time: SystemTime) -> u128 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis())
+}
+
+/// `24/Nov/2026:04:05:30 +0000`.
+pub fn clock_time(time: SystemTime) -> String {
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil(days);
+    let (hours, minutes) = (second / 3600, second / 60 % 60);
+    format!("{day:02}/{}/{year}:{hours:02}:{minutes:02}:{:02} +0000", MONTHS[month as usize - 1], second % 60)
+}
+
+/// Year, month and day of a number of days since 1970, by Howard Hinnant's algorithm.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn clock_times() {
+        for (seconds, text) in [
+            (0, "01/Jan/1970:00:00:00 +0000"),
+            (951_782_399, "28/Feb/2000:23:59:59 +0000"),
+            (951_782_400, "29/Feb/2000:00:00:00 +0000"),
+            (1_700_993_472, "26/Nov/2023:10:11:12 +0000"),
+            (4_107_542_400, "01/Mar/2100:00:00:00 +0000"),
+        ] {
+            assert_eq!(clock_time(UNIX_EPOCH + Duration::from_secs(seconds)), text);
+        }
+    }
 }

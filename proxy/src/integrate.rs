@@ -1,9 +1,12 @@
 //! What stands behind a route, one file per kind.
 
 pub mod backend;
+pub mod call;
 pub mod http;
 pub mod mapping;
 pub mod mock;
+pub mod trace;
+pub mod tunnel;
 pub mod upstream;
 
 use std::rc::Rc;
@@ -13,6 +16,7 @@ use ::http::Response;
 use crate::body::Body;
 use crate::core::Core;
 use crate::exchange::Exchange;
+use crate::live::Action;
 use crate::rejection::Rejection;
 
 /// Answers by the route's integration.
@@ -20,6 +24,19 @@ use crate::rejection::Rejection;
 /// # Errors
 /// When it cannot be asked, or does not answer.
 pub async fn integrate(core: &Rc<Core>, exchange: &mut Exchange) -> Result<Response<Body>, Rejection> {
-    let _ = (core, exchange);
-    unimplemented!()
+    let routed = exchange.routed.as_ref().ok_or(Rejection::NoSuchStage)?;
+    let index = routed.route.ok_or(Rejection::NoSuchMethod)?;
+    // The stage stays as it is for this request, whatever is loaded meanwhile.
+    let stage = Rc::clone(&routed.stage);
+    let route = stage.live.routes.get(index).ok_or(Rejection::NoSuchMethod)?;
+    let pool = stage.pools.get(index).and_then(Option::as_ref);
+    match &route.action {
+        Action::Refuse(refusal) => {
+            Err(Rejection::RouteRefused { reason: refusal.reason.clone(), message: refusal.message.clone() })
+        }
+        Action::Mock(mock) => mock::answer(exchange, mock).await,
+        Action::Http(http) => http::map(core, exchange, pool, http).await,
+        Action::HttpProxy(proxy) => http::proxy(core, exchange, pool, proxy).await,
+        Action::Backend(backend) => backend::forward(core, exchange, pool, backend).await,
+    }
 }

@@ -26,7 +26,7 @@ pub struct Live {
     pub hosts: host::Hosts,
     /// By the index of `stages`: what each was parsed from. A `Weak` keeps the address from being used again, not the
     /// content.
-    origins: Vec<Weak<StageBundle>>,
+    pub(crate) origins: Vec<Weak<StageBundle>>,
 }
 
 /// Something in a bundle that this proxy cannot serve; the route it belongs to answers 500.
@@ -47,7 +47,7 @@ impl Live {
             previous.stages.iter().enumerate().map(|(index, stage)| (&stage.key, index)).collect();
         let parse = |bundle: &Arc<StageBundle>| {
             let stage = match known.get(&bundle.key) {
-                Some(&index) => Stage::renew(&previous.stages[index], &previous.origins[index], bundle),
+                Some(&index) => Stage::renew(&previous.stages[index], previous.origins.get(index), bundle),
                 None => Arc::new(Stage::parse(bundle, Digest::of_value(&**bundle))),
             };
             (stage, Arc::downgrade(bundle))

@@ -1,1 +1,218 @@
-//! Integration: http.
+//! Integrations HTTP and HTTP_PROXY: an endpoint asked by Amazon's rules.
+//!
+//! `timeoutInMillis` runs from the end of the client's body to the answer's head, and again for every silence
+//! within the answer. Amazon's runs to the answer's end, but Amazon holds the whole answer back; here it streams,
+//! and the time a slow client takes to read it is not the backend's.
+
+use std::rc::Rc;
+
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, Response};
+
+use crate::body::{Body, BodyError, BodyFault};
+use crate::context;
+use crate::core::Core;
+use crate::exchange::Exchange;
+use crate::integrate::call::{Call, Head, ask};
+use crate::integrate::mapping::headers::{proxied, proxied_to_client};
+use crate::integrate::mapping::parameters::{MAX_BODY, Setter, Values, collect, lossy, set_headers};
+use crate::integrate::mapping::uri::{destination, render};
+use crate::integrate::trace::{self, API_ID, TRACE_ID};
+use crate::integrate::upstream::Pool;
+use crate::live::http::{Endpoint, Http, HttpProxy};
+use crate::live::mapping::payload::Payload;
+use crate::live::mapping::response::{IntegrationResponse, select};
+use crate::live::mapping::uri::Origin;
+use crate::live::mapping::{HeaderSource, Source};
+use crate::rejection::Rejection;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// HTTP_PROXY: the backend sees the client's request, and the client the backend's answer.
+///
+/// # Errors
+/// When the endpoint cannot be asked, or does not answer.
+pub async fn proxy(
+    core: &Rc<Core>,
+    exchange: &mut Exchange,
+    pool: Option<&Rc<Pool>>,
+    proxy: &HttpProxy,
+) -> Result<Response<Body>, Rejection> {
+    let HttpProxy { endpoint, parameters } = proxy;
+    let collected = collect_if(endpoint.wants_body, exchange).await?;
+    let pool = &pool_for(core, exchange, pool, endpoint, collected.as_deref())?;
+    let id = trace::trace_id(core, exchange);
+    let body = std::mem::take(&mut exchange.body);
+    let head = |exchange: &Exchange| {
+        let values = Values { exchange, body: collected.as_deref() };
+        let mut headers = HeaderMap::with_capacity(exchange.headers.len() + parameters.headers.len() + 7);
+        headers.insert(HOST, pool.host.clone());
+        for (name, value) in &exchange.headers {
+            if proxied(name, value) {
+                headers.append(name, value.clone());
+            }
+        }
+        headers.insert(&TRACE_ID, id.clone());
+        headers.insert(&API_ID, endpoint.api_id.clone());
+        trace::forward(exchange, &mut headers);
+        set_headers(parameters, &values, &mut headers)?;
+        let path = render(&endpoint.uri, &values, exchange.query(), &parameters.queries)?;
+        Ok(Head { path, headers })
+    };
+    let mut response = ask(core, exchange, call(exchange, pool, endpoint), body, head).await?;
+    proxied_to_client(response.headers_mut());
+    Ok(response)
+}
+
+/// HTTP: request and answer are made from the definition's mappings.
+///
+/// # Errors
+/// When the endpoint cannot be asked, does not answer, or no response is defined for what it says.
+pub async fn map(
+    core: &Rc<Core>,
+    exchange: &mut Exchange,
+    pool: Option<&Rc<Pool>>,
+    http: &Http,
+) -> Result<Response<Body>, Rejection> {
+    let Http { endpoint, parameters, payloads, passthrough, responses, agent } = http;
+    let collected = collect_if(endpoint.wants_body, exchange).await?;
+    let content_type = exchange.headers.get(CONTENT_TYPE).map(lossy);
+    let body = match payloads.for_request(content_type.as_deref(), *passthrough)? {
+        Payload::Passthrough => std::mem::take(&mut exchange.body),
+        Payload::Text(text) => Body::full(text.clone()),
+    };
+    let pool = &pool_for(core, exchange, pool, endpoint, collected.as_deref())?;
+    let id = trace::trace_id(core, exchange);
+    let head = |exchange: &Exchange| {
+        let values = Values { exchange, body: collected.as_deref() };
+        let mut headers = HeaderMap::with_capacity(parameters.headers.len() + 8);
+        headers.insert(HOST, pool.host.clone());
+        headers.insert(ACCEPT, JSON);
+        headers.insert(USER_AGENT, agent.clone());
+        headers.insert(CONTENT_TYPE, exchange.headers.get(CONTENT_TYPE).cloned().unwrap_or(JSON));
+        headers.insert(&TRACE_ID, id.clone());
+        headers.insert(&API_ID, endpoint.api_id.clone());
+        set_headers(parameters, &values, &mut headers)?;
+        Ok(Head { path: render(&endpoint.uri, &values, None, &parameters.queries)?, headers })
+    };
+    let answer = ask(core, exchange, call(exchange, pool, endpoint), body, head).await?;
+    let status = answer.status();
+    let selected = select(responses, status.as_str()).ok_or_else(|| {
+        Rejection::Configuration(format!(
+            "No match for output mapping and no default output mapping configured. Endpoint Response Status Code: \
+             {status}",
+            status = status.as_u16()
+        ))
+    })?;
+    let mut response = respond(exchange, selected, answer).await?;
+    response.headers_mut().insert(&TRACE_ID, id);
+    Ok(response)
+}
+
+/// The client's answer from the backend's.
+async fn respond(
+    exchange: &Exchange,
+    selected: &IntegrationResponse,
+    answer: Response<Body>,
+) -> Result<Response<Body>, Rejection> {
+    let (parts, body) = answer.into_parts();
+    let (body, text) = if selected.wants_body {
+        let bytes = body.collect(MAX_BODY).await.map_err(broken)?;
+        (Body::full(bytes.clone()), Some(bytes))
+    } else {
+        (body, None)
+    };
+    let text = text.as_deref().map(String::from_utf8_lossy);
+    let accept = exchange.headers.get(ACCEPT).map(lossy);
+    let (media_type, payload) = selected.payloads.for_response(accept.as_deref());
+    let mut response = Response::new(match payload {
+        Payload::Passthrough => body,
+        Payload::Text(text) => Body::full(text.clone()),
+    });
+    *response.status_mut() = selected.status;
+    let headers = response.headers_mut();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::try_from(media_type).ok().filter(|_| media_type != "$default").unwrap_or(JSON),
+    );
+    for (name, value) in &selected.headers {
+        let mut set = Setter::new(headers, name);
+        match value {
+            HeaderSource::Static(value) => set.add(value.clone()),
+            HeaderSource::From(source) => match source {
+                Source::Header(from) => {
+                    if let Some(value) = parts.headers.get_all(from).iter().next_back() {
+                        set.add(value.clone());
+                    }
+                }
+                Source::MultiHeader(from) => {
+                    for value in parts.headers.get_all(from) {
+                        set.add(value.clone());
+                    }
+                }
+                Source::Body => {
+                    if let Some(text) = &text {
+                        set.add(header(name, text)?);
+                    }
+                }
+                Source::Context(variable) => {
+                    if let Some(value) = context::lookup(exchange, variable) {
+                        set.add(header(name, &value)?);
+                    }
+                }
+                Source::Static(text) => set.add(header(name, text)?),
+                // Refused when the response was parsed.
+                Source::Path(_) | Source::Query(_) | Source::MultiQuery(_) => {}
+            },
+        }
+    }
+    Ok(response)
+}
+
+fn header(name: &http::HeaderName, text: &str) -> Result<HeaderValue, Rejection> {
+    HeaderValue::from_bytes(text.as_bytes())
+        .map_err(|_| Rejection::Configuration(format!("a value mapped to the header {name} is none")))
+}
+
+/// An answer's body that was needed could not be read.
+fn broken(error: BodyError) -> Rejection {
+    match error {
+        BodyError::Fault(BodyFault::Silent) => Rejection::IntegrationTimeout,
+        BodyError::Fault(fault @ (BodyFault::TooLarge | BodyFault::Aborted)) => {
+            Rejection::IntegrationFailure(fault.to_string())
+        }
+        BodyError::Wire(error) => Rejection::IntegrationFailure(error.to_string()),
+    }
+}
+
+/// The body as text, if a mapping needs it.
+async fn collect_if(wanted: bool, exchange: &mut Exchange) -> Result<Option<String>, Rejection> {
+    if !wanted {
+        return Ok(None);
+    }
+    Ok(Some(String::from_utf8_lossy(&collect(exchange).await?).into_owned()))
+}
+
+/// The pool known at load, or the one of a host that the request names.
+fn pool_for(
+    core: &Core,
+    exchange: &Exchange,
+    known: Option<&Rc<Pool>>,
+    endpoint: &Endpoint,
+    body: Option<&str>,
+) -> Result<Rc<Pool>, Rejection> {
+    match (known, &endpoint.uri.origin) {
+        (Some(pool), _) => Ok(Rc::clone(pool)),
+        (None, Origin::Fixed(destination)) => core.upstream.pool(destination),
+        (None, Origin::Rendered { scheme, authority, verification }) => {
+            let values = Values { exchange, body };
+            core.upstream.pool(&destination(scheme, authority, verification, &values)?)
+        }
+    }
+}
+
+fn call<'a>(exchange: &Exchange, pool: &'a Rc<Pool>, endpoint: &Endpoint) -> Call<'a> {
+    let method: Method = endpoint.method.clone().unwrap_or_else(|| exchange.method.clone());
+    let timeout = endpoint.timeout;
+    Call { pool, method, timeout, idle: timeout, max_body: Some(MAX_BODY as u64) }
+}

@@ -1,1 +1,5 @@
-//! Integration: mapping.
+//! Parameter mapping at run time, and the header tables.
+
+pub mod headers;
+pub mod parameters;
+pub mod uri;

@@ -1,11 +1,86 @@
 //! Our own reverse proxy, parsed.
 
+use std::time::Duration;
+
+use bundle::StageBundle;
+use bundle::integration::{BackendTarget, Scheme};
+
+use crate::integrate::upstream::{Destination, Verification};
+use crate::live::mapping::uri::with_variables;
+
 /// A backend.
-pub struct Backend {}
+#[derive(Debug)]
+pub struct Backend {
+    pub target: Target,
+    /// Put before the request's path: empty, or with a leading slash and without a trailing one.
+    pub base: Box<str>,
+    pub response_header_timeout: Duration,
+    pub idle_timeout: Duration,
+    pub max_body: u64,
+}
+
+/// Where it is.
+#[derive(Debug)]
+pub enum Target {
+    Url(Destination),
+    /// Where this is, the core's options and DNS know.
+    Service {
+        namespace: Box<str>,
+        name: Box<str>,
+        port: u16,
+        scheme: Scheme,
+    },
+}
 
 impl Backend {
-    pub fn parse(backend: &bundle::integration::Backend, scope: &crate::live::Scope<'_>) -> Result<Self, String> {
-        let _ = (backend, scope);
-        Ok(Self {})
+    /// # Errors
+    /// For what cannot be served, as a sentence.
+    pub fn parse(backend: &bundle::integration::Backend, stage: &StageBundle) -> Result<Self, String> {
+        let bundle::integration::Backend { target, response_header_timeout_ms, idle_timeout_ms, max_body_bytes } =
+            backend;
+        let (target, base) = match target {
+            BackendTarget::Url(url) => parse_url(&with_variables(url, &stage.variables))?,
+            BackendTarget::Service { namespace, name, port, scheme } => {
+                let (namespace, name) = (namespace.as_str().into(), name.as_str().into());
+                (Target::Service { namespace, name, port: *port, scheme: *scheme }, "".into())
+            }
+        };
+        Ok(Self {
+            target,
+            base,
+            response_header_timeout: Duration::from_millis(*response_header_timeout_ms),
+            idle_timeout: Duration::from_millis(*idle_timeout_ms),
+            max_body: *max_body_bytes,
+        })
+    }
+}
+
+fn parse_url(url: &str) -> Result<(Target, Box<str>), String> {
+    let (scheme, rest) = url.split_once("://").ok_or_else(|| format!("`{url}` is not a URL"))?;
+    let (authority, base) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let base = base.trim_end_matches('/');
+    if base.contains(['?', '#']) {
+        return Err(format!("`{url}` has a query or a fragment, which a backend's URL cannot have"));
+    }
+    if !base.is_empty() && base.parse::<http::uri::PathAndQuery>().is_err() {
+        return Err(format!("`{base}` is not the path of a URL"));
+    }
+    let scheme = scheme.to_ascii_lowercase();
+    let destination = Destination::parse(&scheme, authority, Verification::default(), true)?;
+    Ok((Target::Url(destination), base.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_path_has_no_trailing_slash() {
+        for (url, base) in [("http://a", ""), ("http://a/", ""), ("https://a/b/c", "/b/c"), ("h2c://a:1/b/", "/b")] {
+            assert_eq!(&*parse_url(url).unwrap().1, base, "{url}");
+        }
+        for url in ["a", "http://a/?q=1", "http://a/#x", "http:///b", "ftp://a"] {
+            assert!(parse_url(url).is_err(), "{url}");
+        }
     }
 }

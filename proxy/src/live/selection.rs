@@ -9,6 +9,7 @@ use bundle::mapping::Source;
 use http::{HeaderName, HeaderValue, StatusCode};
 use regex::{Regex, RegexBuilder};
 
+use crate::integrate::mapping::headers::mapped_to_client;
 use crate::live::Scope;
 use crate::live::template::ResponseTemplates;
 
@@ -115,12 +116,13 @@ impl Response {
     }
 }
 
-/// A mapped header; `None` for a stage variable that is not set.
+/// A mapped header, under the name the client gets; `None` if it does not, or a stage variable is not set.
 fn header(name: &str, source: &Source, scope: &Scope<'_>) -> Result<Option<(HeaderName, Value)>, String> {
     let name: HeaderName = name.parse().map_err(|_| format!("`{name}` is no header name"))?;
+    let Some(name) = mapped_to_client(&name) else { return Ok(None) };
     let text = match source {
         Source::Static(text) => text,
-        Source::StageVariable(variable) => match scope.variables.get(variable) {
+        Source::StageVariable(variable) => match scope.bundle.variables.get(variable) {
             Some(text) => text,
             None => return Ok(None),
         },

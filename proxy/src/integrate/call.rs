@@ -1,0 +1,103 @@
+//! Asking a backend: bounds of the body, time, and what the record says about it.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, Request, Response};
+
+use crate::body::{Body, BodyFault};
+use crate::core::Core;
+use crate::exchange::Exchange;
+use crate::integrate::upstream::Pool;
+use crate::integrate::upstream::deadline::{Progress, in_time};
+use crate::rejection::Rejection;
+
+/// How to ask a backend.
+pub struct Call<'a> {
+    pub pool: &'a Rc<Pool>,
+    pub method: Method,
+    /// Until the answer's head.
+    pub timeout: Duration,
+    /// Longest silence within a body, either way.
+    pub idle: Duration,
+    /// Largest request body; `None` for none.
+    pub max_body: Option<u64>,
+}
+
+/// What a request for a backend begins with.
+pub struct Head {
+    pub path: PathAndQuery,
+    pub headers: HeaderMap,
+}
+
+/// Sends a request and awaits the answer's head. The rest of the answer may take any time, as long as the backend is
+/// never silent for longer than `idle`. `head` makes the request's head; it is called again for a second attempt,
+/// which is rare, while keeping a copy would cost every request.
+///
+/// # Errors
+/// What `head` says, 413, the client's going away, 504, or that there is nobody to ask.
+pub async fn ask(
+    core: &Core,
+    exchange: &mut Exchange,
+    call: Call<'_>,
+    mut body: Body,
+    head: impl Fn(&Exchange) -> Result<Head, Rejection>,
+) -> Result<Response<Body>, Rejection> {
+    let Call { pool, method, timeout, idle, max_body } = call;
+    if let (Some(most), Some(length)) = (max_body, body.length())
+        && length > most
+    {
+        return Err(Rejection::RequestTooLarge);
+    }
+    let fault = body.bound(max_body.unwrap_or(u64::MAX));
+    let upload = if body.is_empty() {
+        None
+    } else {
+        let (progress, watch) = Progress::new();
+        body = body.watched(watch);
+        Some(progress)
+    };
+    let repeatable = upload.is_none() && is_idempotent(&method);
+    let first = request(&method, head(exchange)?, body);
+    let again = || match repeatable {
+        true => head(exchange).ok().map(|head| request(&method, head, Body::empty())),
+        false => None,
+    };
+
+    let began = Instant::now();
+    let sending = core.upstream.send(pool, first, again);
+    let answer = in_time(timeout, idle, upload.as_deref(), sending).await;
+    exchange.record.integration_latency = Some(began.elapsed());
+    let mut response = match answer {
+        None => return Err(Rejection::IntegrationTimeout),
+        Some(Ok(response)) => response,
+        Some(Err(rejection)) => return Err(to_blame(fault, rejection)),
+    };
+    exchange.record.integration_status = Some(response.status().as_u16());
+    response.body_mut().set_patience(idle);
+    Ok(response)
+}
+
+fn request(method: &Method, head: Head, body: Body) -> Request<Body> {
+    let mut request = Request::new(body);
+    *request.method_mut() = method.clone();
+    *request.uri_mut() = head.path.into();
+    *request.headers_mut() = head.headers;
+    request
+}
+
+/// Sending the same twice does what sending it once does (RFC 9110, 9.2.2).
+fn is_idempotent(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::PUT | Method::DELETE | Method::OPTIONS | Method::TRACE)
+}
+
+/// A call that failed because the client's body did is the client's failure.
+fn to_blame(fault: Option<Rc<Cell<Option<BodyFault>>>>, rejection: Rejection) -> Rejection {
+    match fault.and_then(|fault| fault.get()) {
+        Some(BodyFault::TooLarge) => Rejection::RequestTooLarge,
+        Some(BodyFault::Aborted | BodyFault::Silent) => Rejection::RequestAborted,
+        None => rejection,
+    }
+}

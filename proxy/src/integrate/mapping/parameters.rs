@@ -1,0 +1,173 @@
+//! Values of a request's parameters, for the backend and for the client.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::percent_decode_str;
+
+use crate::body::{Body, BodyError, BodyFault};
+use crate::context;
+use crate::exchange::Exchange;
+use crate::live::mapping::{HeaderSource, RequestParameters, Source};
+use crate::rejection::Rejection;
+
+/// Largest body a mapping can take a value from, and largest body Amazon's integrations take: 10 MB.
+pub const MAX_BODY: usize = 10 << 20;
+
+/// Where request mappings take their values from.
+pub struct Values<'a> {
+    pub exchange: &'a Exchange,
+    /// The body, if it was collected.
+    pub body: Option<&'a str>,
+}
+
+impl<'a> Values<'a> {
+    /// Hands every value of a source to `each`: one at most, except for the multi-value sources.
+    pub fn each(&self, source: &'a Source, mut each: impl FnMut(Cow<'a, str>)) {
+        match source {
+            Source::MultiQuery(name) => query_values(self.exchange.query(), name).for_each(each),
+            Source::MultiHeader(name) => self.exchange.headers.get_all(name).iter().map(lossy).for_each(each),
+            Source::Path(_)
+            | Source::Query(_)
+            | Source::Header(_)
+            | Source::Body
+            | Source::Context(_)
+            | Source::Static(_) => {
+                if let Some(value) = self.one(source) {
+                    each(value);
+                }
+            }
+        }
+    }
+
+    /// The value of a source, the last one of several; joined by commas for the multi-value sources.
+    pub fn one(&self, source: &'a Source) -> Option<Cow<'a, str>> {
+        match source {
+            Source::Path(name) => self.exchange.path_parameter(name).map(Cow::Borrowed),
+            Source::Query(name) => query_values(self.exchange.query(), name).last(),
+            Source::Header(name) => self.exchange.headers.get_all(name).iter().next_back().map(lossy),
+            Source::MultiQuery(_) | Source::MultiHeader(_) => {
+                let mut values = Vec::new();
+                self.each(source, |value| values.push(value));
+                (!values.is_empty()).then(|| Cow::Owned(values.join(",")))
+            }
+            Source::Body => self.body.map(|body| Cow::Borrowed(if body.is_empty() { "{}" } else { body })),
+            Source::Context(name) => context::lookup(self.exchange, name),
+            Source::Static(text) => Some(Cow::Borrowed(text)),
+        }
+    }
+}
+
+/// Sets the mapped headers; each replaces what is there.
+///
+/// # Errors
+/// When one may not be set, or its value cannot be a header's.
+pub fn set_headers(
+    parameters: &RequestParameters,
+    values: &Values<'_>,
+    headers: &mut HeaderMap,
+) -> Result<(), Rejection> {
+    for parameter in &parameters.headers {
+        let name = &parameter.name;
+        let mut set = Setter::new(headers, name);
+        match &parameter.value {
+            HeaderSource::Static(value) => set.add(value.clone()),
+            // A header's own bytes need no detour by text.
+            HeaderSource::From(Source::Header(from)) => {
+                if let Some(value) = values.exchange.headers.get_all(from).iter().next_back() {
+                    set.add(value.clone());
+                }
+            }
+            HeaderSource::From(source) => {
+                let mut wrong = false;
+                values.each(source, |value| match HeaderValue::from_bytes(value.as_bytes()) {
+                    Ok(value) => set.add(value),
+                    Err(_) => wrong = true,
+                });
+                if wrong {
+                    return Err(Rejection::Configuration(format!("a value mapped to the header {name} is none")));
+                }
+            }
+        }
+        if set.any && parameter.illegal {
+            return Err(Rejection::Configuration(format!("the header {name} cannot be mapped")));
+        }
+    }
+    Ok(())
+}
+
+/// Replaces a header's values by the ones added.
+pub struct Setter<'a> {
+    headers: &'a mut HeaderMap,
+    name: &'a HeaderName,
+    any: bool,
+}
+
+impl<'a> Setter<'a> {
+    pub fn new(headers: &'a mut HeaderMap, name: &'a HeaderName) -> Self {
+        Self { headers, name, any: false }
+    }
+
+    pub fn add(&mut self, value: HeaderValue) {
+        if self.any {
+            self.headers.append(self.name, value);
+        } else {
+            self.headers.insert(self.name, value);
+            self.any = true;
+        }
+    }
+}
+
+/// Collects the request's body, and leaves it in the exchange for whoever sends it on.
+///
+/// # Errors
+/// 413, or the client's going away.
+pub async fn collect(exchange: &mut Exchange) -> Result<Bytes, Rejection> {
+    let bytes = std::mem::take(&mut exchange.body).collect(MAX_BODY).await.map_err(|error| match error {
+        BodyError::Fault(BodyFault::TooLarge) => Rejection::RequestTooLarge,
+        BodyError::Fault(BodyFault::Aborted | BodyFault::Silent) | BodyError::Wire(_) => Rejection::RequestAborted,
+    })?;
+    exchange.body = Body::full(bytes.clone());
+    Ok(bytes)
+}
+
+/// Decoded values of a query parameter, in their order.
+pub fn query_values<'a>(query: Option<&'a str>, name: &str) -> impl Iterator<Item = Cow<'a, str>> {
+    query.unwrap_or_default().split('&').filter_map(move |pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (!pair.is_empty() && *decoded(key) == *name).then(|| decoded(value))
+    })
+}
+
+/// A query's name or value, decoded: `+` is a space there.
+fn decoded(text: &str) -> Cow<'_, str> {
+    if !text.contains(['%', '+']) {
+        return Cow::Borrowed(text);
+    }
+    let spaced = text.replace('+', " ");
+    Cow::Owned(percent_decode_str(&spaced).decode_utf8_lossy().into_owned())
+}
+
+/// A header's value as text.
+pub fn lossy(value: &HeaderValue) -> Cow<'_, str> {
+    String::from_utf8_lossy(value.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(query: &str, name: &str) -> Vec<String> {
+        query_values(Some(query), name).map(Cow::into_owned).collect()
+    }
+
+    #[test]
+    fn query_values_are_decoded_and_keep_their_order() {
+        assert_eq!(values("a=1&b=2&a=3", "a"), ["1", "3"]);
+        assert_eq!(values("a%20b=x%2By+z", "a b"), ["x+y z"]);
+        assert_eq!(values("a&a=&b", "a"), ["", ""]);
+        assert!(values("", "").is_empty());
+        assert!(values("A=1", "a").is_empty(), "names are case-sensitive");
+    }
+}

@@ -1,0 +1,124 @@
+//! `X-Amzn-Trace-Id`, and the headers that say for whom a request is forwarded.
+
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::core::Core;
+use crate::exchange::Exchange;
+
+pub static TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
+pub static API_ID: HeaderName = HeaderName::from_static("x-amzn-apigateway-api-id");
+pub static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub static FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+pub static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Longest trace header that is continued.
+const MAX_TRACE: usize = 256;
+
+/// The trace a request belongs to: the client's, if it names a valid root, else a new one. It is noted in the record.
+pub fn trace_id(core: &Core, exchange: &mut Exchange) -> HeaderValue {
+    if let Some(noted) = &exchange.record.trace_id {
+        return noted.clone();
+    }
+    let id = match exchange.headers.get(&TRACE_ID) {
+        Some(given) if is_valid(given.as_bytes()) => given.clone(),
+        Some(_) | None => {
+            // The time is the root's; a request's own arrival is near enough.
+            let seconds =
+                exchange.received_at().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32);
+            fresh(seconds, core.ids.number())
+        }
+    };
+    exchange.record.trace_id = Some(id.clone());
+    id
+}
+
+/// `Root=1-{8 hex of time}-{24 hex}`.
+fn fresh(seconds: u32, random: u128) -> HeaderValue {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let mut text = *b"Root=1-00000000-000000000000000000000000";
+    for (position, byte) in text[7..15].iter_mut().enumerate() {
+        *byte = HEX[(seconds >> (28 - 4 * position)) as usize & 0xf];
+    }
+    for (position, byte) in text[16..].iter_mut().enumerate() {
+        *byte = HEX[(random >> (4 * position)) as usize & 0xf];
+    }
+    // Visible ASCII is always a header's value.
+    HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("-"))
+}
+
+/// Whether a trace header has a root: `Root=1-{8 hex}-{24 hex}` among its fields.
+fn is_valid(value: &[u8]) -> bool {
+    value.len() <= MAX_TRACE
+        && value.split(|&byte| byte == b';').any(|field| {
+            let Some(root) = field.trim_ascii().strip_prefix(b"Root=1-") else { return false };
+            root.len() == 33
+                && root[8] == b'-'
+                && root.iter().enumerate().all(|(at, byte)| at == 8 || byte.is_ascii_hexdigit())
+        })
+}
+
+/// Says for whom the request is forwarded: the client joins those that forwarded it before.
+pub fn forward(exchange: &Exchange, headers: &mut HeaderMap) {
+    let SocketAddrParts { address, port } = SocketAddrParts::of(exchange);
+    let before = exchange.headers.get_all(&FORWARDED_FOR);
+    headers.insert(FORWARDED_FOR.clone(), joined(before.iter().map(HeaderValue::as_bytes), address));
+    headers.insert(FORWARDED_PORT.clone(), if port == 443 { HeaderValue::from_static("443") } else { port.into() });
+    headers.insert(FORWARDED_PROTO.clone(), HeaderValue::from_static("https"));
+}
+
+struct SocketAddrParts {
+    address: IpAddr,
+    port: u16,
+}
+
+impl SocketAddrParts {
+    fn of(exchange: &Exchange) -> Self {
+        let peer: SocketAddr = exchange.client.peer;
+        Self { address: peer.ip().to_canonical(), port: exchange.client.local.port() }
+    }
+}
+
+fn joined<'a>(before: impl Iterator<Item = &'a [u8]>, address: IpAddr) -> HeaderValue {
+    let mut text = Vec::with_capacity(40);
+    for value in before {
+        text.extend_from_slice(value);
+        text.extend_from_slice(b", ");
+    }
+    // Writing to memory does not fail.
+    drop(write!(text, "{address}"));
+    HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_trace_has_a_valid_root() {
+        let id = fresh(0x6001_02ab, 0xfedc_ba98_7654_3210_fedc_ba98);
+        assert_eq!(id, "Root=1-600102ab-89abcdef0123456789abcdef");
+        assert!(is_valid(id.as_bytes()));
+    }
+
+    #[test]
+    fn only_a_valid_root_is_continued() {
+        assert!(is_valid(b"Self=1-x;Root=1-600102ab-89abcdef0123456789abcdef;Sampled=1"));
+        for bad in ["", "Root=1-600102ab", "Root=2-600102ab-89abcdef0123456789abcdef", "x=Root=1-600102ab-89abcdef012"]
+        {
+            assert!(!is_valid(bad.as_bytes()), "{bad}");
+        }
+        assert!(!is_valid(b"Root=1-600102ag-89abcdef0123456789abcdef"));
+    }
+
+    #[test]
+    fn forwarders_are_joined() {
+        let address: IpAddr = "10.0.0.1".parse().unwrap();
+        assert_eq!(joined([].into_iter(), address), "10.0.0.1");
+        assert_eq!(joined([&b"1.1.1.1"[..], b"2.2.2.2"].into_iter(), address), "1.1.1.1, 2.2.2.2, 10.0.0.1");
+    }
+}

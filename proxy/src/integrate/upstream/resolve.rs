@@ -1,0 +1,123 @@
+//! Host names to addresses: DNS with its own time to live, kept per core. An expired answer is used while it is
+//! asked for again, and for as long as DNS fails, because an address that worked is better than none.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{LookupIpStrategy, ResolveHosts};
+
+/// Names remembered; beyond it, all are forgotten, which only costs asking again.
+const MAX_NAMES: usize = 4096;
+/// Shortest time between two questions for one name, whatever its time to live.
+const SHORTEST: Duration = Duration::from_secs(1);
+/// Longest time an answer is believed, whatever its time to live.
+const LONGEST: Duration = Duration::from_secs(300);
+/// Time between two questions while DNS fails.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Names and their addresses.
+#[derive(Default)]
+pub struct Names {
+    resolver: OnceCell<Result<TokioResolver, String>>,
+    known: RefCell<HashMap<Box<str>, Rc<Name>>>,
+}
+
+struct Name {
+    addresses: RefCell<Rc<[IpAddr]>>,
+    valid_until: Cell<Instant>,
+    refreshing: Cell<bool>,
+}
+
+impl Names {
+    /// The addresses of a host; never an empty list.
+    ///
+    /// # Errors
+    /// A sentence about why there are none.
+    pub async fn resolve(self: &Rc<Self>, host: &str) -> Result<Rc<[IpAddr]>, String> {
+        if let Some(addresses) = without_dns(host) {
+            return Ok(addresses);
+        }
+        let known = self.known.borrow().get(host).cloned();
+        if let Some(name) = known {
+            if name.valid_until.get() <= Instant::now() && !name.refreshing.replace(true) {
+                tokio::task::spawn_local(Rc::clone(self).refresh(host.into(), Rc::clone(&name)));
+            }
+            return Ok(Rc::clone(&name.addresses.borrow()));
+        }
+        let (addresses, valid_until) = self.ask(host).await?;
+        let name = Name {
+            addresses: RefCell::new(Rc::clone(&addresses)),
+            valid_until: Cell::new(valid_until),
+            refreshing: Cell::new(false),
+        };
+        let mut known = self.known.borrow_mut();
+        if known.len() >= MAX_NAMES {
+            known.clear();
+        }
+        known.insert(host.into(), Rc::new(name));
+        Ok(addresses)
+    }
+
+    async fn refresh(self: Rc<Self>, host: Box<str>, name: Rc<Name>) {
+        match self.ask(&host).await {
+            Ok((addresses, valid_until)) => {
+                *name.addresses.borrow_mut() = addresses;
+                name.valid_until.set(valid_until);
+            }
+            Err(error) => {
+                tracing::warn!(%host, %error, "the name's last known addresses stay in use");
+                name.valid_until.set(Instant::now() + RETRY);
+            }
+        }
+        name.refreshing.set(false);
+    }
+
+    async fn ask(&self, host: &str) -> Result<(Rc<[IpAddr]>, Instant), String> {
+        let resolver = self.resolver.get_or_init(build).as_ref().map_err(Clone::clone)?;
+        let answer = resolver.lookup_ip(host).await.map_err(|error| error.to_string())?;
+        let mut addresses: Vec<IpAddr> = answer.iter().collect();
+        if addresses.is_empty() {
+            return Err("the name has no addresses".into());
+        }
+        // IPv4 first: in a cluster it is the family that always works.
+        addresses.sort_by_key(IpAddr::is_ipv6);
+        let now = Instant::now();
+        Ok((addresses.into(), answer.valid_until().clamp(now + SHORTEST, now + LONGEST)))
+    }
+}
+
+fn build() -> Result<TokioResolver, String> {
+    let mut builder = TokioResolver::builder_tokio().map_err(|error| error.to_string())?;
+    let options = builder.options_mut();
+    options.use_hosts_file = ResolveHosts::Always;
+    options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+    builder.build().map_err(|error| error.to_string())
+}
+
+/// Addresses that are known without asking: literals, and this host (RFC 6761).
+fn without_dns(host: &str) -> Option<Rc<[IpAddr]>> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Some(Rc::new([address]));
+    }
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let local = name == "localhost" || name.ends_with(".localhost");
+    local.then(|| Rc::from([IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn literals_and_this_host_need_no_dns() {
+        assert_eq!(without_dns("10.1.2.3").unwrap().len(), 1);
+        assert_eq!(without_dns("::1").unwrap().len(), 1);
+        assert_eq!(without_dns("localhost").unwrap()[0], IpAddr::V4(Ipv4Addr::LOCALHOST));
+        assert!(without_dns("a.localhost.").is_some());
+        assert!(without_dns("notlocalhost").is_none());
+    }
+}
