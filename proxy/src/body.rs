@@ -177,6 +177,13 @@ impl Body {
     }
 }
 
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // What is in it is nobody's business.
+        write!(f, "Body({:?})", self.size_hint())
+    }
+}
+
 impl HttpBody for Body {
     type Data = Bytes;
     type Error = BodyError;
@@ -215,7 +222,9 @@ impl HttpBody for Body {
         };
         if this.lease.is_some() && (matches!(polled, Poll::Ready(None)) || this.is_end_stream()) {
             // The codec has read to the end by the time it hands on the last piece.
-            this.lease.take().map(Lease::give_back);
+            if let Some(lease) = this.lease.take() {
+                lease.give_back();
+            }
         }
         if let Some(watch) = &mut this.watch {
             match &polled {

@@ -1,7 +1,5 @@
 //! The URI a backend is asked for.
 
-use std::borrow::Cow;
-
 use http::uri::PathAndQuery;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
@@ -123,7 +121,7 @@ fn push_unmapped(uri: &mut String, name: &str) {
     uri.push('}');
 }
 
-fn escaped_for_query<'a>(source: &Source, value: &'a Cow<'_, str>) -> percent_encoding::PercentEncode<'a> {
+fn escaped_for_query<'a>(source: &Source, value: &'a str) -> percent_encoding::PercentEncode<'a> {
     let set = if matches!(source, Source::Path(_)) { PATH_IN_QUERY } else { COMPONENT };
     utf8_percent_encode(value, set)
 }

@@ -182,6 +182,7 @@ where
         let mut connection = pin!(connection);
         let ended = poll_fn(|cx| {
             let polled = Pin::new(&mut connection).as_mut().poll(cx);
+            // The codec polls this for requests, not for the server's settings: they are known one request late.
             told.set(connection.current_max_send_streams().max(1));
             polled
         });

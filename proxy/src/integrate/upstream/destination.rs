@@ -56,12 +56,15 @@ impl Destination {
         if host.is_empty() || authority.contains('@') || host.contains(['{', '}', '$']) {
             return Err(invalid());
         }
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase().into();
-        let port = match parsed.port() {
-            Some(port) => port.as_str().parse().ok().filter(|&port| port != 0).ok_or_else(invalid)?,
-            None if authority.ends_with(':') => return Err(invalid()),
-            None => default_port,
+        let port = match authority.strip_prefix(host) {
+            Some("") => default_port,
+            Some(port) => {
+                let port = port.strip_prefix(':').and_then(|port| port.parse().ok());
+                port.filter(|&port| port != 0).ok_or_else(invalid)?
+            }
+            None => return Err(invalid()),
         };
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase().into();
         Ok(Self { protocol, host, port, verification })
     }
 

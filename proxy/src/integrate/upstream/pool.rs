@@ -161,16 +161,6 @@ impl Pool {
         // Scheme, authority and path make a whole.
         Uri::from_parts(parts).unwrap_or_default()
     }
-
-    #[cfg(test)]
-    pub(super) fn idle(&self) -> usize {
-        self.idle.borrow().len()
-    }
-
-    #[cfg(test)]
-    pub(super) fn shared(&self) -> usize {
-        self.shared.borrow().len()
-    }
 }
 
 impl Shared {

@@ -1,0 +1,7 @@
+//! Integrations against real servers on loopback.
+
+mod connections;
+mod harness;
+mod http;
+mod reverse;
+mod tls;

@@ -1,0 +1,329 @@
+//! A core without a front, and scripted servers.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri, Version};
+use bundle::mapping::{RequestTarget, Source};
+use bundle::{ApiIdentity, ApiKind, Digest, StageBundle, StageKey};
+use rustls::sign::CertifiedKey;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::LocalOptions;
+
+use crate::Options;
+use crate::body::Body;
+use crate::core::{Core, CoreStage};
+use crate::dispatch::path::CanonicalPath;
+use crate::exchange::{Client, Exchange, Record, Routed};
+use crate::integrate::integrate;
+use crate::integrate::upstream::{Upstream, tls::Clients};
+use crate::live::{Action, Route, Stage};
+use crate::options::LocalCertificates;
+use crate::rejection::Rejection;
+
+pub(super) fn run(test: impl Future<Output = ()>) {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().build_local(LocalOptions::default()).unwrap();
+    runtime.block_on(async {
+        tokio::time::timeout(Duration::from_secs(30), test).await.expect("the test ends in time");
+    });
+}
+
+struct NoCertificates;
+
+impl LocalCertificates for NoCertificates {
+    fn certificate(&self, _name: Option<&str>) -> Option<Arc<CertifiedKey>> {
+        None
+    }
+}
+
+pub(super) fn options() -> Options {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    Options {
+        https: any,
+        http: None,
+        admin: None,
+        workers: 1,
+        access_log: false,
+        timeouts: Default::default(),
+        certificates: Arc::new(NoCertificates),
+        services: BTreeMap::new(),
+    }
+}
+
+pub(super) fn core() -> Rc<Core> {
+    Core::new(0, Arc::new(options()), Arc::default()).unwrap()
+}
+
+pub(super) fn core_with(options: Options, tls: Arc<Clients>) -> Rc<Core> {
+    let options = Arc::new(options);
+    let mut core = Core::new(0, Arc::clone(&options), Arc::default()).unwrap();
+    Rc::get_mut(&mut core).unwrap().upstream = Upstream::with_tls(options, tls);
+    core
+}
+
+pub(super) fn stage_bundle() -> StageBundle {
+    StageBundle {
+        key: StageKey { namespace: "default".into(), name: "kit".into() },
+        api: ApiIdentity { name: "kit".into(), id: "abcdefghij".into(), kind: ApiKind::Rest },
+        stage_name: "prod".into(),
+        deployment: 1,
+        account_id: "123456789012".into(),
+        region: "eu-west-1".into(),
+        variables: BTreeMap::from([("part".to_owned(), "value".to_owned())]),
+        routes: Vec::new(),
+        gateway_responses: BTreeMap::new(),
+        binary_media_types: Default::default(),
+        minimum_compression_size: None,
+    }
+}
+
+pub(super) fn endpoint(uri: &str) -> bundle::integration::Endpoint {
+    bundle::integration::Endpoint {
+        uri: uri.into(),
+        method: None,
+        timeout_ms: 2000,
+        skip_tls_verification: false,
+        server_name: None,
+    }
+}
+
+pub(super) fn mapping(pairs: &[(RequestTarget, Source)]) -> BTreeMap<RequestTarget, Source> {
+    pairs.iter().cloned().collect()
+}
+
+pub(super) fn http_proxy(
+    endpoint: bundle::integration::Endpoint,
+    parameters: BTreeMap<RequestTarget, Source>,
+) -> Action {
+    let proxy = bundle::integration::HttpProxy { endpoint, parameters };
+    Action::HttpProxy(crate::live::http::HttpProxy::parse(&proxy, &stage_bundle()).unwrap())
+}
+
+pub(super) fn http(http: bundle::integration::Http) -> Action {
+    Action::Http(crate::live::http::Http::parse(&http, &stage_bundle()).unwrap())
+}
+
+pub(super) fn backend(target: bundle::integration::BackendTarget) -> Action {
+    backend_with(target, 1 << 20, 2000)
+}
+
+pub(super) fn backend_with(target: bundle::integration::BackendTarget, max_body_bytes: u64, timeout_ms: u64) -> Action {
+    let backend = bundle::integration::Backend {
+        target,
+        response_header_timeout_ms: timeout_ms,
+        idle_timeout_ms: timeout_ms,
+        max_body_bytes,
+    };
+    Action::Backend(crate::live::backend::Backend::parse(&backend, &stage_bundle()).unwrap())
+}
+
+/// One route of one stage, under `/prod`.
+pub(super) struct Served {
+    pub(super) core: Rc<Core>,
+    stage: Rc<CoreStage>,
+    parameters: Vec<(Box<str>, std::ops::Range<usize>)>,
+}
+
+impl Served {
+    pub(super) fn new(core: &Rc<Core>, action: Action) -> Self {
+        Self::with_parameters(core, action, &[])
+    }
+
+    /// The ranges are of the whole path.
+    pub(super) fn with_parameters(
+        core: &Rc<Core>,
+        action: Action,
+        parameters: &[(&str, std::ops::Range<usize>)],
+    ) -> Self {
+        let route = Route {
+            resource: "/x".into(),
+            resource_id: "abc123".into(),
+            verb: "ANY".into(),
+            parameters: parameters.iter().map(|(name, _)| (*name).into()).collect(),
+            action,
+        };
+        let bundle = stage_bundle();
+        let live = Arc::new(Stage {
+            key: bundle.key,
+            digest: Digest::of(b""),
+            api_name: "kit".into(),
+            api_id: "abcdefghij".into(),
+            kind: ApiKind::Rest,
+            name: "prod".into(),
+            deployment: 1,
+            account_id: "123456789012".into(),
+            region: "eu-west-1".into(),
+            variables: bundle.variables,
+            router: Default::default(),
+            routes: vec![route],
+            gateway_responses: BTreeMap::new(),
+        });
+        let stage = Rc::new(CoreStage {
+            meters: core.observer.stage(&live),
+            pools: live.routes.iter().map(|route| core.upstream.pool_of(route)).collect(),
+            live,
+        });
+        let parameters = parameters.iter().map(|(name, range)| ((*name).into(), range.clone())).collect();
+        Self { core: Rc::clone(core), stage, parameters }
+    }
+
+    pub(super) fn exchange(&self, method: Method, uri: &str, headers: &[(&str, &str)], body: Body) -> Exchange {
+        let uri: Uri = uri.parse().unwrap();
+        let mut map = HeaderMap::new();
+        map.insert("host", HeaderValue::from_static("gateway.example:8443"));
+        for (name, value) in headers {
+            map.append(HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap());
+        }
+        Exchange {
+            method,
+            path: CanonicalPath::parse(&uri).unwrap(),
+            uri,
+            version: Version::HTTP_11,
+            headers: map,
+            body,
+            upgrade: None,
+            client: Arc::new(Client {
+                peer: SocketAddr::from(([10, 0, 0, 9], 5555)),
+                local: SocketAddr::from(([127, 0, 0, 1], 8443)),
+                sni: None,
+            }),
+            received: Instant::now(),
+            ids: self.core.ids.next(),
+            routed: Some(Routed {
+                stage: Rc::clone(&self.stage),
+                route: Some(0),
+                parameters: self.parameters.iter().map(|(_, range)| range.clone()).collect(),
+                resource_start: "/prod".len(),
+            }),
+            record: Record::default(),
+        }
+    }
+
+    pub(super) async fn ask(
+        &self,
+        method: Method,
+        uri: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Result<Response<Body>, Rejection> {
+        let mut exchange = self.exchange(method, uri, headers, Body::full(body.to_owned()));
+        integrate(&self.core, &mut exchange).await
+    }
+
+    /// GET of `/prod/x`, read to its end.
+    pub(super) async fn get(&self) -> Result<String, Rejection> {
+        text(self.ask(Method::GET, "/prod/x", &[], "").await?).await
+    }
+}
+
+pub(super) async fn text(response: Response<Body>) -> Result<String, Rejection> {
+    let bytes = response.into_body().collect(1 << 20).await;
+    let bytes = bytes.map_err(|error| Rejection::IntegrationFailure(error.to_string()))?;
+    Ok(String::from_utf8(bytes.into()).unwrap())
+}
+
+/// A server whose connections are handled by `handle`, which gets their number from 0.
+pub(super) async fn server<F: Future<Output = ()> + 'static>(
+    handle: impl Fn(usize, TcpStream) -> F + 'static,
+) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::task::spawn_local(async move {
+        for number in 0.. {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::task::spawn_local(handle(number, stream));
+        }
+    });
+    address
+}
+
+/// Reads one request's head.
+pub(super) async fn head(stream: &mut TcpStream) -> Option<String> {
+    let mut read = Vec::new();
+    while !read.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        if stream.read(&mut byte).await.ok()? == 0 {
+            return None;
+        }
+        read.push(byte[0]);
+    }
+    Some(String::from_utf8(read).unwrap().to_ascii_lowercase())
+}
+
+pub(super) async fn say(stream: &mut TcpStream, text: &str) {
+    stream.write_all(text.as_bytes()).await.unwrap();
+}
+
+pub(super) const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// Everything a server saw: heads of requests, and the connections they came on.
+#[derive(Clone, Default)]
+pub(super) struct Seen(Rc<RefCell<Vec<(usize, String)>>>);
+
+impl Seen {
+    pub(super) fn add(&self, connection: usize, head: String) {
+        self.0.borrow_mut().push((connection, head));
+    }
+
+    pub(super) fn connections(&self) -> Vec<usize> {
+        self.0.borrow().iter().map(|(connection, _)| *connection).collect()
+    }
+
+    /// The latest head's value of a header, lower case.
+    pub(super) fn header(&self, name: &str) -> Option<String> {
+        let seen = self.0.borrow();
+        let lines = seen.last()?.1.lines().skip(1);
+        let values: Vec<&str> = lines
+            .filter_map(|line| line.split_once(": "))
+            .filter(|(known, _)| *known == name)
+            .map(|(_, v)| v)
+            .collect();
+        (!values.is_empty()).then(|| values.join("|"))
+    }
+
+    /// The latest request line, lower case.
+    pub(super) fn line(&self) -> String {
+        self.0.borrow().last().unwrap().1.lines().next().unwrap().to_owned()
+    }
+}
+
+/// A server that answers every request without a body with `answer`, and remembers what it saw.
+pub(super) async fn answering(answer: &'static str) -> (SocketAddr, Seen) {
+    let seen = Seen::default();
+    let remember = seen.clone();
+    let address = server(move |number, mut stream| {
+        let seen = remember.clone();
+        async move {
+            while let Some(head) = head(&mut stream).await {
+                let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).map(str::to_owned);
+                let length = length.map_or(0, |length| length.parse::<usize>().unwrap());
+                stream.read_exact(&mut vec![0; length]).await.unwrap();
+                seen.add(number, head);
+                say(&mut stream, answer).await;
+            }
+        }
+    })
+    .await;
+    (address, seen)
+}
+
+pub(super) fn url(address: SocketAddr) -> String {
+    format!("http://{address}")
+}
+
+impl Rejection {
+    /// What went wrong with the backend.
+    pub(super) fn to_text(&self) -> String {
+        match self {
+            Self::IntegrationFailure(text) | Self::Configuration(text) => text.clone(),
+            other => format!("{other:?}"),
+        }
+    }
+}
