@@ -69,6 +69,8 @@ pub trait Watch {
     fn data(&mut self, bytes: usize);
     /// The body ended well. A watch that is dropped without this saw its client leave, or the backend fail.
     fn end(&mut self);
+    /// The body's source failed; nothing comes after this.
+    fn failed(&mut self) {}
 }
 
 /// A body's data could not be read.
@@ -228,7 +230,8 @@ impl HttpBody for Body {
             match &polled {
                 Poll::Ready(Some(Ok(frame))) => watch.data(frame.data_ref().map_or(0, Bytes::len)),
                 Poll::Ready(None) => watch.end(),
-                Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+                Poll::Ready(Some(Err(_))) => watch.failed(),
+                Poll::Pending => {}
             }
             // A codec that knows the length stops polling at the last byte.
             if matches!(this.kind, Kind::Empty)

@@ -128,7 +128,7 @@ impl Exchange {
 }
 
 /// `authority` without its port; brackets of an IPv6 literal stay.
-fn host_of(authority: &str) -> &str {
+pub(crate) fn host_of(authority: &str) -> &str {
     match authority.rfind(':') {
         Some(colon) if !authority[colon..].contains(']') => &authority[..colon],
         _ => authority,

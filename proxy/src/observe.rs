@@ -1,9 +1,16 @@
 //! What happened: access log and metrics, always, also when the client left early.
 
+pub(crate) mod clock;
+pub mod flight;
+pub(crate) mod json;
+pub(crate) mod line;
+pub mod log;
 pub mod metrics;
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use http::Response;
 
@@ -11,47 +18,117 @@ use crate::body::Body;
 use crate::core::Core;
 use crate::exchange::{Client, Exchange};
 use crate::live::Stage;
+use crate::observe::flight::InFlight;
+use crate::observe::line::Line;
+use crate::observe::log::CoreLog;
+use crate::observe::metrics::connection::Connection;
+use crate::observe::metrics::meter::{Counter, Histogram};
+use crate::observe::metrics::table::{RouteMeters, class_index};
+use crate::observe::metrics::{CoreMeters, lock};
 use crate::options::Options;
 use crate::proxy::Shared;
 
+pub use crate::observe::metrics::StageMeters;
+
 /// A core's access log and metrics.
-pub struct Observer {}
+pub struct Observer {
+    core: usize,
+    shared: Arc<Shared>,
+    meters: Arc<CoreMeters>,
+    /// This core's counters of `meters.rejections`, found without its lock. A dozen or two: reasons are literals.
+    rejections: RefCell<Vec<(&'static str, Arc<Counter>)>>,
+    /// Numbers of requests that lead to no stage.
+    nowhere: (Arc<RouteMeters>, Arc<Histogram>),
+    log: Option<CoreLog>,
+}
 
-/// Counters and histograms of one stage's routes on one core.
-pub struct StageMeters {}
-
-impl Observer {
-    pub fn new(core: usize, options: &Options, shared: &Shared) -> Self {
-        let _ = (core, options, shared);
-        Self {}
-    }
-
-    /// A client connection was accepted.
-    pub fn connection_opened(&self) {}
-
-    /// A client connection has ended.
-    pub fn connection_closed(&self) {}
-
-    /// A TLS handshake failed.
-    pub fn handshake_failed(&self) {}
-
-    /// The codec or the port refused a client before there was a request.
-    pub fn refused(&self, status: u16, reason: &'static str, client: &Client) {
-        let _ = (status, reason, client);
-    }
-
-    /// Hands on what is buffered.
-    pub fn flush(&self) {}
-
-    /// The meters of a stage; the same ones for the same routes after a reload.
-    pub fn stage(&self, stage: &Arc<Stage>) -> StageMeters {
-        let _ = stage;
-        StageMeters {}
-    }
+/// Takes a request in: from here on it is counted and logged, whatever becomes of it.
+pub fn begin(core: &Rc<Core>, exchange: Exchange) -> InFlight {
+    InFlight::new(Rc::clone(core), exchange)
 }
 
 /// Attaches a watch to the answer's body, which counts and logs when it has ended.
-pub fn watch(core: &Rc<Core>, exchange: Exchange, response: Response<Body>) -> Response<Body> {
-    let _ = (core, exchange);
-    response
+pub fn watch(exchange: InFlight, response: Response<Body>) -> Response<Body> {
+    exchange.answered(response)
 }
+
+/// Hands log lines to the writer while there are few of them; one such task per core.
+pub async fn keep_flushing(core: Rc<Core>) {
+    if let Some(log) = &core.observer.log {
+        log.keep_flushing().await;
+    }
+}
+
+impl Observer {
+    pub fn new(core: usize, options: &Options, shared: &Arc<Shared>) -> Self {
+        if let Some(lost) = shared.access_log.lost() {
+            shared.metrics.count_lost_lines(lost);
+        }
+        Self {
+            core,
+            meters: shared.metrics.core(),
+            rejections: RefCell::default(),
+            nowhere: shared.metrics.nowhere(core),
+            log: if options.access_log { shared.access_log.core() } else { None },
+            shared: Arc::clone(shared),
+        }
+    }
+
+    /// The meters of a stage; the same ones for the same routes after a reload.
+    pub fn stage(&self, stage: &Arc<Stage>) -> StageMeters {
+        self.shared.metrics.stage(self.core, stage)
+    }
+
+    /// Counts a connection that this core has accepted, for as long as the guard lives.
+    pub fn connection(&self) -> Connection {
+        Connection::accepted(Arc::clone(&self.meters))
+    }
+
+    /// Counts a panic in a request.
+    pub fn panicked(&self) {
+        self.meters.panics.add(1);
+    }
+
+    /// Counts and logs what the codec refused before there was a request.
+    pub fn refused(&self, status: u16, reason: &'static str, client: &Client) {
+        self.rejected(reason);
+        if let Some(class) = self.nowhere.0.classes.get(class_index(Some(status))) {
+            class.add(1);
+        }
+        self.log(|| Line {
+            status: Some(status),
+            reason: Some(reason),
+            ..Line::of(SystemTime::now(), client.peer.ip(), Duration::ZERO)
+        });
+    }
+
+    /// Hands the log lines that have gathered to the writer. False if it is behind: then again, a little later.
+    pub fn flush(&self) -> bool {
+        self.log.as_ref().is_none_or(CoreLog::flush)
+    }
+
+    fn log<'a>(&self, line: impl FnOnce() -> Line<'a>) {
+        if let Some(log) = &self.log {
+            log.line(&line(), &self.meters.log_dropped);
+        }
+    }
+
+    fn rejected(&self, reason: &'static str) {
+        let mut known = self.rejections.borrow_mut();
+        let counter = match known.iter().position(|(known, _)| *known == reason) {
+            Some(index) => index,
+            None => {
+                let counter = Arc::<Counter>::default();
+                lock(&self.meters.rejections).push((reason, Arc::clone(&counter)));
+                known.push((reason, counter));
+                known.len() - 1
+            }
+        };
+        if let Some((_, counter)) = known.get(counter) {
+            counter.add(1);
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -13,8 +13,10 @@ use bundle::BundleSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::accept::{listener, tls};
+use crate::admin::{self, AdminHandle, ReportedFinding};
 use crate::core::Core;
 use crate::live::{Broken, Live};
+use crate::observe::log::AccessLog;
 use crate::options::Options;
 use crate::worker::{self, Peer, Setup};
 
@@ -27,8 +29,10 @@ pub struct Shared {
     pub draining: AtomicBool,
     /// Counters and histograms of every core, gathered at scrape.
     pub metrics: crate::observe::metrics::Registry,
+    /// Where the lines of the access log go; closed last.
+    pub access_log: AccessLog,
     /// The latest state of loading, for the admin port.
-    pub status: crate::admin::Status,
+    pub status: admin::Status,
 }
 
 /// What came of a load.
@@ -45,7 +49,11 @@ pub struct Proxy {
     https: SocketAddr,
     peers: Arc<[Peer]>,
     threads: Vec<JoinHandle<()>>,
+    admin: Option<AdminHandle>,
 }
+
+/// How long the last lines of the access log may take.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// What an address is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,12 +93,17 @@ impl Proxy {
         let workers = options.workers.max(1);
         let https = open(Port::Https, options.https, workers)?;
         let address = https.first().map_or(Ok(options.https), TcpListener::local_addr)?;
+        let admin = match options.admin {
+            Some(admin) => open(Port::Admin, admin, 1)?.pop(),
+            None => None,
+        };
         let mut redirects = match options.http {
             Some(http) => open(Port::Http, http, 1)?,
             None => Vec::new(),
         };
         let options = Arc::new(options);
-        let shared = Arc::new(Shared::default());
+        let access_log = if options.access_log { AccessLog::stdout()? } else { AccessLog::off() };
+        let shared = Arc::new(Shared { access_log, ..Shared::default() });
         let tls = TlsAcceptor::from(tls::server_config(&options, &shared)?);
         let (peers, mail): (Vec<_>, Vec<_>) = https.iter().map(|_| Peer::new()).unzip();
         let peers: Arc<[Peer]> = peers.into();
@@ -114,7 +127,18 @@ impl Proxy {
             })?;
             threads.push(thread);
         }
-        Ok(Self { shared, https: address, peers, threads })
+        let admin = admin.map(|listener| admin::serve(listener, Arc::clone(&shared))).transpose()?;
+        Ok(Self { shared, https: address, peers, threads, admin })
+    }
+
+    /// Where health, metrics and what is loaded are told.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|admin| admin.address)
+    }
+
+    /// What the compiler found, for the admin port. Replaces what was reported before.
+    pub fn report(&self, findings: Vec<ReportedFinding>) {
+        self.shared.status.findings(findings);
     }
 
     /// Where HTTPS is served.
@@ -126,8 +150,11 @@ impl Proxy {
     pub fn load(&self, set: &BundleSet) -> LoadReport {
         let (live, broken) = Live::parse(set, &self.shared.live.load());
         let routes = live.stages.iter().map(|stage| stage.routes.len()).sum();
-        self.shared.live.store(Arc::new(live));
+        self.shared.metrics.loaded(&live);
+        let live = Arc::new(live);
+        self.shared.live.store(Arc::clone(&live));
         self.shared.generation.fetch_add(1, Ordering::Release);
+        self.shared.status.loaded(&live, &broken);
         LoadReport { broken, routes }
     }
 
@@ -140,6 +167,10 @@ impl Proxy {
         for thread in self.threads {
             // A worker that panicked has nothing left to drain.
             drop(thread.join());
+        }
+        self.shared.access_log.close(LAST_LINES);
+        if let Some(admin) = self.admin {
+            admin.stop();
         }
     }
 }

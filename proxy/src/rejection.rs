@@ -1,7 +1,5 @@
 //! Why the gateway answers by itself. `reply` has the table from here to status, body and headers.
 
-use bundle::reply::GatewayResponseType;
-
 /// Why the gateway answers by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rejection {
@@ -49,29 +47,4 @@ pub enum Fault {
     Client,
     Gateway,
     Upstream,
-}
-
-impl Rejection {
-    /// The gateway response that customises it, if one does.
-    pub fn response_type(&self) -> Option<GatewayResponseType> {
-        match self {
-            Self::NoSuchMethod => Some(GatewayResponseType::MissingAuthenticationToken),
-            Self::RequestTooLarge => Some(GatewayResponseType::RequestTooLarge),
-            Self::InvalidJsonBody => Some(GatewayResponseType::BadRequestBody),
-            Self::UnsupportedMediaType => Some(GatewayResponseType::UnsupportedMediaType),
-            Self::RouteRefused { .. } | Self::Configuration(_) => Some(GatewayResponseType::ApiConfigurationError),
-            Self::IntegrationFailure(_) => Some(GatewayResponseType::IntegrationFailure),
-            Self::IntegrationTimeout => Some(GatewayResponseType::IntegrationTimeout),
-            Self::BadPath(_)
-            | Self::BadHost
-            | Self::HeadersTooLarge
-            | Self::UriTooLong
-            | Self::NoSuchStage
-            | Self::NoSuchRoute
-            | Self::MisdirectedRequest
-            | Self::RequestAborted
-            | Self::Overloaded
-            | Self::Panicked => None,
-        }
-    }
 }

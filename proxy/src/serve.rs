@@ -13,14 +13,18 @@ use crate::rejection::Rejection;
 use crate::{dispatch, guard, integrate, observe, reply};
 
 /// Answers one request: always, whatever happens on the way. A panic is this request's 500.
-pub async fn serve(core: &Rc<Core>, mut exchange: Exchange) -> Response<Body> {
+pub async fn serve(core: &Rc<Core>, exchange: Exchange) -> Response<Body> {
+    let mut exchange = observe::begin(core, exchange);
     let outcome = AssertUnwindSafe(answer(core, &mut exchange)).catch_unwind().await;
     let response = match outcome {
         Ok(Ok(response)) => reply::finish(&exchange, response),
         Ok(Err(rejection)) => reply::reject(core, &mut exchange, rejection),
-        Err(_panic) => reply::reject(core, &mut exchange, Rejection::Panicked),
+        Err(_panic) => {
+            core.observer.panicked();
+            reply::reject(core, &mut exchange, Rejection::Panicked)
+        }
     };
-    observe::watch(core, exchange, response)
+    observe::watch(exchange, response)
 }
 
 /// The steps, in order. Each may end the request with a rejection.

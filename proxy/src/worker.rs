@@ -15,6 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::accept::activity::{Clock, Connections, Order};
 use crate::accept::{connection, listener};
 use crate::core::Core;
+use crate::observe;
 
 /// What the tasks of one worker thread share.
 pub struct Worker {
@@ -88,6 +89,7 @@ pub fn run(setup: Setup, make_core: impl FnOnce() -> io::Result<Rc<Core>>) -> io
             peers,
         });
         tokio::task::spawn_local(sweep(Rc::clone(&worker)));
+        tokio::task::spawn_local(observe::keep_flushing(Rc::clone(&worker.core)));
         let (stop, stopped) = watch::channel(());
         let mut accepting = Vec::new();
         for (listener, secure) in std::iter::once((https, true)).chain(redirect.map(|listener| (listener, false))) {
@@ -107,7 +109,7 @@ pub fn run(setup: Setup, make_core: impl FnOnce() -> io::Result<Rc<Core>>) -> io
             drop(task.await);
         }
         drain(&worker, grace).await;
-        worker.core.observer.flush();
+        flush(&worker).await;
         Ok(())
     })
 }
@@ -147,7 +149,16 @@ async fn sweep(worker: Rc<Worker>) {
         tokio::time::sleep(Duration::from_secs(1)).await;
         worker.clock.tick();
         worker.connections.sweep(&worker.core.options.timeouts);
-        worker.core.observer.flush();
+    }
+}
+
+/// Hands the last log lines to the writer, unless it is blocked for good.
+async fn flush(worker: &Worker) {
+    for _ in 0..100 {
+        if worker.core.observer.flush() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

@@ -23,6 +23,7 @@ use crate::accept::redirect::redirect;
 use crate::accept::request::{Connection, handle};
 use crate::accept::socket::{NotTls, Socket};
 use crate::exchange::Client;
+use crate::observe::metrics::connection::Connection as Meters;
 use crate::worker::Worker;
 
 /// Largest HTTP/1.1 header section the codec reads. Amazon's limits (10,240 bytes of URL and of headers) are
@@ -44,27 +45,27 @@ pub fn spawn(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, secure: b
     let place = Rc::new(worker.connections.add(activity));
     let worker = Rc::clone(worker);
     tokio::task::spawn_local(async move {
-        worker.core.observer.connection_opened();
+        let meters = worker.core.observer.connection();
         // Small answers must not wait for the acknowledgement of the one before. A socket that refuses is dead.
         if let (Ok(()), Ok(local)) = (stream.set_nodelay(true), stream.local_addr()) {
             let socket = Socket::new(stream, Arc::clone(&place.activity), secure);
             let client = Client { peer, local, sni: None };
             let connection = Connection { core: Rc::clone(&worker.core), client: Arc::new(client), place };
             if secure {
-                serve_tls(&worker, socket, connection).await;
+                serve_tls(&worker, socket, connection, meters).await;
             } else {
-                serve_redirect(&worker, socket, connection).await;
+                serve_redirect(&worker, socket, connection, meters).await;
             }
         }
-        worker.core.observer.connection_closed();
     });
 }
 
-async fn serve_tls(worker: &Worker, socket: Socket, mut connection: Connection) {
+async fn serve_tls(worker: &Worker, socket: Socket, mut connection: Connection, mut meters: Meters) {
     let mut accepting = pin!(worker.tls.accept(socket).into_fallible());
     let activity = Arc::clone(&connection.place.activity);
     match obeying(&activity, |cx| accepting.as_mut().poll(cx)).await {
         Ok(Ok(stream)) => {
+            meters.established();
             activity.enter(Phase::Idle);
             let (_, session) = stream.get_ref();
             let Client { peer, local, sni: _ } = *connection.client;
@@ -76,14 +77,13 @@ async fn serve_tls(worker: &Worker, socket: Socket, mut connection: Connection) 
             }
         }
         Ok(Err((error, socket))) => {
-            worker.core.observer.handshake_failed();
             if is_not_tls(&error) {
                 worker.core.observer.refused(400, "not_tls", &connection.client);
                 last_words(socket, NOT_TLS).await;
             }
         }
         // Whoever takes this long for a handshake gets no answer.
-        Err(_ordered) => worker.core.observer.handshake_failed(),
+        Err(_ordered) => {}
     }
 }
 
@@ -149,7 +149,8 @@ async fn serve_http2(stream: TlsStream<Socket>, connection: Connection) {
     }
 }
 
-async fn serve_redirect(worker: &Worker, socket: Socket, connection: Connection) {
+async fn serve_redirect(worker: &Worker, socket: Socket, connection: Connection, mut meters: Meters) {
+    meters.established();
     let activity = Arc::clone(&connection.place.activity);
     activity.enter(Phase::Idle);
     let port = worker.https_port;
