@@ -34,12 +34,9 @@ pub async fn integrate(core: &Rc<Core>, exchange: &mut Exchange) -> Result<Respo
         Action::Refuse(refusal) => {
             Err(Rejection::RouteRefused { reason: refusal.reason.clone(), message: refusal.message.clone() })
         }
-        Action::Mock(mock) => mock::answer(mock, exchange).await,
+        Action::Mock(mock) => mock::answer(exchange, mock).await,
         Action::Http(http) => http::map(core, exchange, pool, http).await,
         Action::HttpProxy(proxy) => http::proxy(core, exchange, pool, proxy).await,
         Action::Backend(backend) => backend::forward(core, exchange, pool, backend).await,
     }
 }
-
-#[cfg(test)]
-mod tests;

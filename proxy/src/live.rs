@@ -47,7 +47,7 @@ impl Live {
             previous.stages.iter().enumerate().map(|(index, stage)| (&stage.key, index)).collect();
         let parse = |bundle: &Arc<StageBundle>| {
             let stage = match known.get(&bundle.key) {
-                Some(&index) => Stage::renew(&previous.stages[index], &previous.origins[index], bundle),
+                Some(&index) => Stage::renew(&previous.stages[index], previous.origins.get(index), bundle),
                 None => Arc::new(Stage::parse(bundle, Digest::of_value(&**bundle))),
             };
             (stage, Arc::downgrade(bundle))

@@ -16,8 +16,8 @@ use crate::context;
 use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::integrate::call::{Call, Head, ask};
-use crate::integrate::mapping::headers::{mapped_to_client, proxied, proxied_to_client};
-use crate::integrate::mapping::parameters::{MAX_BODY, Setter, Values, collect, lossy, set_headers};
+use crate::integrate::mapping::headers::{proxied, proxied_to_client};
+use crate::integrate::mapping::parameters::{MAX_BODY, Setter, Values, collect, lossy, set_headers, within};
 use crate::integrate::mapping::uri::{destination, render};
 use crate::integrate::trace::{self, API_ID, TRACE_ID};
 use crate::integrate::upstream::Pool;
@@ -42,7 +42,7 @@ pub async fn proxy(
     let collected = collect_if(endpoint.wants_body, exchange).await?;
     let pool = &pool_for(core, exchange, pool, endpoint, collected.as_deref())?;
     let id = trace::trace_id(core, exchange);
-    let body = std::mem::take(&mut exchange.body);
+    let body = within(MAX_BODY as u64, exchange).await?;
     let head = |exchange: &Exchange| {
         let values = Values { exchange, body: collected.as_deref() };
         let mut headers = HeaderMap::with_capacity(exchange.headers.len() + parameters.headers.len() + 7);
@@ -78,7 +78,7 @@ pub async fn map(
     let collected = collect_if(endpoint.wants_body, exchange).await?;
     let content_type = exchange.headers.get(CONTENT_TYPE).map(|value| lossy(value).into_owned());
     let body = match templates.select(content_type.as_deref())? {
-        None => std::mem::take(&mut exchange.body),
+        None => within(MAX_BODY as u64, exchange).await?,
         Some(template) => {
             let input = collect(exchange).await?;
             Body::full(template.render(exchange, &input)?)
@@ -141,7 +141,6 @@ async fn respond(
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, content_type);
     for (name, value) in &selected.headers {
-        let Some(name) = mapped_to_client(name) else { continue };
         let mut set = Setter::new(headers, name);
         match value {
             Value::Ready(value) => set.add(value.clone()),

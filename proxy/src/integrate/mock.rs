@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use bundle::integration::ContentHandling;
 use bundle::mapping::Source;
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderValue, Response};
 
 use crate::body::{Body, BodyError, BodyFault};
 use crate::context;
@@ -25,7 +25,7 @@ const BODY_BYTES: usize = 10 << 20;
 ///
 /// # Errors
 /// When the body has no template and may not pass, or the template makes no status or one that selects nothing.
-pub async fn answer(mock: &Mock, exchange: &mut Exchange) -> Result<Response<Body>, Rejection> {
+pub async fn answer(exchange: &mut Exchange, mock: &Mock) -> Result<Response<Body>, Rejection> {
     let status = status(mock, exchange).await?;
     let selected = mock.responses.select(status).ok_or_else(|| {
         Rejection::Configuration(format!(
@@ -83,7 +83,7 @@ fn respond(selected: &live::selection::Response, exchange: &Exchange) -> Result<
             Value::From(source) => from_source(source, exchange),
         };
         if let Some(value) = value {
-            to_client(response.headers_mut(), name, value);
+            response.headers_mut().insert(name, value);
         }
     }
     Ok(response)
@@ -102,32 +102,6 @@ fn from_source(source: &Source, exchange: &Exchange) -> Option<HeaderValue> {
         | Source::MultiHeader(_)
         | Source::Body(_) => None,
     }
-}
-
-/// Puts a mapped header into the answer, under another name if Amazon's gateway keeps that one for itself.
-fn to_client(headers: &mut HeaderMap, name: &HeaderName, value: HeaderValue) {
-    const REMAPPED: [(&str, HeaderName); 15] = [
-        ("authorization", HeaderName::from_static("x-amzn-remapped-authorization")),
-        ("connection", HeaderName::from_static("x-amzn-remapped-connection")),
-        ("content-length", HeaderName::from_static("x-amzn-remapped-content-length")),
-        ("content-md5", HeaderName::from_static("x-amzn-remapped-content-md5")),
-        ("date", HeaderName::from_static("x-amzn-remapped-date")),
-        ("expect", HeaderName::from_static("x-amzn-remapped-expect")),
-        ("host", HeaderName::from_static("x-amzn-remapped-host")),
-        ("max-forwards", HeaderName::from_static("x-amzn-remapped-max-forwards")),
-        ("proxy-authenticate", HeaderName::from_static("x-amzn-remapped-proxy-authenticate")),
-        ("server", HeaderName::from_static("x-amzn-remapped-server")),
-        ("trailer", HeaderName::from_static("x-amzn-remapped-trailer")),
-        ("upgrade", HeaderName::from_static("x-amzn-remapped-upgrade")),
-        ("user-agent", HeaderName::from_static("x-amzn-remapped-user-agent")),
-        ("www-authenticate", HeaderName::from_static("x-amzn-remapped-www-authenticate")),
-        ("x-amzn-requestid", HeaderName::from_static("x-amzn-remapped-x-amzn-requestid")),
-    ];
-    if name == TRANSFER_ENCODING {
-        return;
-    }
-    let remapped = REMAPPED.iter().find(|(kept, _)| name == kept).map(|(_, remapped)| remapped.clone());
-    headers.insert(remapped.unwrap_or_else(|| name.clone()), value);
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use bundle::StageBundle;
 use bundle::integration::{BackendTarget, Scheme};
 
 use crate::integrate::upstream::{Destination, Verification};
-use crate::live::Scope;
 use crate::live::mapping::uri::with_variables;
 
 /// A backend.
@@ -35,11 +35,11 @@ pub enum Target {
 impl Backend {
     /// # Errors
     /// For what cannot be served, as a sentence.
-    pub fn parse(backend: &bundle::integration::Backend, scope: &Scope<'_>) -> Result<Self, String> {
+    pub fn parse(backend: &bundle::integration::Backend, stage: &StageBundle) -> Result<Self, String> {
         let bundle::integration::Backend { target, response_header_timeout_ms, idle_timeout_ms, max_body_bytes } =
             backend;
         let (target, base) = match target {
-            BackendTarget::Url(url) => parse_url(&with_variables(url, scope.variables))?,
+            BackendTarget::Url(url) => parse_url(&with_variables(url, &stage.variables))?,
             BackendTarget::Service { namespace, name, port, scheme } => {
                 let (namespace, name) = (namespace.as_str().into(), name.as_str().into());
                 (Target::Service { namespace, name, port: *port, scheme: *scheme }, "".into())

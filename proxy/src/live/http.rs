@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bundle::StageBundle;
 use bundle::integration::{ContentHandling, RequestMapping};
 use bundle::mapping::{RequestTarget, Source};
 use http::{HeaderValue, Method};
@@ -74,14 +75,14 @@ impl Http {
                 | Source::Static(_) => {}
             }
         }
-        let (endpoint, parameters) = Endpoint::parse(endpoint, parameters, scope)?;
+        let (endpoint, parameters) = Endpoint::parse(endpoint, parameters, scope.bundle)?;
         Ok(Self {
             endpoint,
             parameters,
             templates: RequestTemplates::parse(request, scope)?,
             responses: Responses::parse(responses, scope)?,
             wants_answer,
-            agent: header_value(&format!("AmazonAPIGateway_{}", scope.api_id))?,
+            agent: header_value(&format!("AmazonAPIGateway_{}", scope.bundle.api.id))?,
         })
     }
 }
@@ -89,9 +90,9 @@ impl Http {
 impl HttpProxy {
     /// # Errors
     /// For what cannot be served, as a sentence.
-    pub fn parse(proxy: &bundle::integration::HttpProxy, scope: &Scope<'_>) -> Result<Self, String> {
+    pub fn parse(proxy: &bundle::integration::HttpProxy, stage: &StageBundle) -> Result<Self, String> {
         let bundle::integration::HttpProxy { endpoint, parameters } = proxy;
-        let (endpoint, parameters) = Endpoint::parse(endpoint, parameters, scope)?;
+        let (endpoint, parameters) = Endpoint::parse(endpoint, parameters, stage)?;
         Ok(Self { endpoint, parameters })
     }
 }
@@ -100,13 +101,13 @@ impl Endpoint {
     fn parse(
         endpoint: &bundle::integration::Endpoint,
         parameters: &BTreeMap<RequestTarget, Source>,
-        scope: &Scope<'_>,
+        stage: &StageBundle,
     ) -> Result<(Self, RequestParameters), String> {
         let bundle::integration::Endpoint { uri, method, timeout_ms, skip_tls_verification, server_name } = endpoint;
-        let (parameters, paths) = RequestParameters::parse(parameters, scope.variables)?;
+        let (parameters, paths) = RequestParameters::parse(parameters, &stage.variables)?;
         let verification =
             Verification { skip_issuer: *skip_tls_verification, server_name: server_name.as_deref().map(Into::into) };
-        let uri = UriTemplate::parse(uri, verification, &paths, scope.variables)?;
+        let uri = UriTemplate::parse(uri, verification, &paths, &stage.variables)?;
         let method = method
             .as_deref()
             .map(|method| Method::from_bytes(method.as_bytes()).map_err(|_| format!("`{method}` is not a verb")))
@@ -116,7 +117,7 @@ impl Endpoint {
             uri,
             method,
             timeout: Duration::from_millis(*timeout_ms),
-            api_id: header_value(scope.api_id)?,
+            api_id: header_value(&stage.api.id)?,
         };
         Ok((endpoint, parameters))
     }

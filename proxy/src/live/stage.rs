@@ -1,6 +1,6 @@
 //! One stage and its routes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use bundle::integration::Integration;
@@ -30,8 +30,6 @@ pub struct Stage {
     pub router: Router,
     pub routes: Vec<Route>,
     pub gateway_responses: GatewayResponses,
-    /// Media types whose payloads are bytes, not text.
-    pub binary_media_types: BTreeSet<String>,
     /// What of it cannot be served.
     pub broken: Vec<Broken>,
 }
@@ -57,12 +55,10 @@ pub enum Action {
     Backend(backend::Backend),
 }
 
-/// What an integration must know of its stage to be parsed.
+/// What an integration must know to be parsed.
 pub struct Scope<'a> {
-    /// `$stageVariables`.
-    pub variables: &'a BTreeMap<String, String>,
-    pub api_id: &'a str,
-    pub stage: &'a StageKey,
+    /// The stage it belongs to.
+    pub bundle: &'a StageBundle,
     /// Selection patterns met so far.
     pub patterns: &'a Patterns,
 }
@@ -72,8 +68,12 @@ const DEFAULT_ROUTE: &str = "$default";
 
 impl Stage {
     /// The stage of a bundle, taken over from before if the bundle is the same one, or has the same content.
-    pub(super) fn renew(before: &Arc<Self>, origin: &Weak<StageBundle>, bundle: &Arc<StageBundle>) -> Arc<Self> {
-        if std::ptr::eq(origin.as_ptr(), Arc::as_ptr(bundle)) {
+    pub(super) fn renew(
+        before: &Arc<Self>,
+        origin: Option<&Weak<StageBundle>>,
+        bundle: &Arc<StageBundle>,
+    ) -> Arc<Self> {
+        if origin.is_some_and(|origin| std::ptr::eq(origin.as_ptr(), Arc::as_ptr(bundle))) {
             return Arc::clone(before);
         }
         let digest = Digest::of_value(&**bundle);
@@ -83,8 +83,7 @@ impl Stage {
     /// Parses a stage: always, and everything in it. A route that does not work is refused, its neighbours serve.
     pub(super) fn parse(bundle: &StageBundle, digest: Digest) -> Self {
         let patterns = Patterns::default();
-        let scope =
-            Scope { variables: &bundle.variables, api_id: &bundle.api.id, stage: &bundle.key, patterns: &patterns };
+        let scope = Scope { bundle, patterns: &patterns };
         let mut broken = Vec::new();
         let mut report = |route: &bundle::route::Route, message: String| {
             let route = format!("{} {}", verb_name(&route.verb), route.resource);
@@ -135,7 +134,6 @@ impl Stage {
             router: builder.build(),
             routes,
             gateway_responses,
-            binary_media_types: bundle.binary_media_types.clone(),
             broken,
         }
     }
@@ -190,8 +188,8 @@ impl Action {
         let action = match integration {
             Integration::Mock(mock) => mock::Mock::parse(mock, scope).map(Self::Mock),
             Integration::Http(http) => http::Http::parse(http, scope).map(Self::Http),
-            Integration::HttpProxy(proxy) => http::HttpProxy::parse(proxy, scope).map(Self::HttpProxy),
-            Integration::Backend(backend) => backend::Backend::parse(backend, scope).map(Self::Backend),
+            Integration::HttpProxy(proxy) => http::HttpProxy::parse(proxy, scope.bundle).map(Self::HttpProxy),
+            Integration::Backend(backend) => backend::Backend::parse(backend, scope.bundle).map(Self::Backend),
             Integration::Unknown(_) => {
                 return Err(("UnknownIntegration", "this proxy does not know the kind of integration".to_owned()));
             }
@@ -209,10 +207,8 @@ fn verb_name(verb: &Verb) -> &str {
 
 #[cfg(test)]
 impl Scope<'_> {
-    /// A scope with the variable `v`, for tests.
+    /// A scope for tests.
     pub(crate) fn with_test_scope<T>(test: impl FnOnce(&Scope<'_>) -> T) -> T {
-        let variables = BTreeMap::from([("v".to_owned(), "one".to_owned())]);
-        let stage = StageKey { namespace: "default".to_owned(), name: "prod".to_owned() };
-        test(&Scope { variables: &variables, api_id: "abcdefghij", stage: &stage, patterns: &Patterns::default() })
+        test(&Scope { bundle: &crate::fixture::stage("prod", &[]), patterns: &Patterns::default() })
     }
 }

@@ -22,7 +22,7 @@ impl Template {
     /// # Errors
     /// When it needs more of the language than is evaluated.
     pub fn parse(text: &str, scope: &Scope<'_>) -> Result<Self, String> {
-        Ok(Self { text: Text::of_template(text, scope.variables)? })
+        Ok(Self { text: Text::of_template(text, &scope.bundle.variables)? })
     }
 
     /// Renders it for a request. `body` is what `$input` reads: the client's body, or the backend's answer.

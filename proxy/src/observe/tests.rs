@@ -108,7 +108,6 @@ pub(crate) fn stage(name: &str, version: &str, resources: &[&str]) -> Arc<Stage>
         router: Default::default(),
         routes: resources.iter().map(route).collect(),
         gateway_responses: Default::default(),
-        binary_media_types: Default::default(),
         broken: Vec::new(),
     })
 }
