@@ -1,6 +1,9 @@
 //! `stagegate function` as callers, handlers and operators see it: the real binary with a small handler.
 
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 #[path = "function/harness.rs"]
+#[allow(dead_code, reason = "two files of tests share it, and neither uses all of it")]
 mod harness;
 
 use std::io::Read as _;

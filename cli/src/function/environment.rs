@@ -298,6 +298,10 @@ impl<'a> Run<'a> {
 
     /// Answers the caller, once.
     async fn finish(&mut self, process: &Process, result: Result<Bytes, Failure>) {
+        if let (Progress::Answered, Err(failure)) = (&self.progress, &result) {
+            // Nobody waits for it any more: it ended before it asked for another call, or never asked.
+            return tracing::warn!(reason = failure.reason(), "a process ended between calls");
+        }
         if let Err(failure) = &result {
             tracing::warn!(request_id = self.request_id, reason = failure.reason(), "the function failed");
         }

@@ -10,22 +10,22 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-pub struct Function {
+pub(crate) struct Function {
     child: Child,
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     log: Arc<Mutex<String>>,
     /// Gone with the function.
-    pub directory: tempfile::TempDir,
+    pub(crate) directory: tempfile::TempDir,
 }
 
-pub struct Builder {
+pub(crate) struct Builder {
     options: Vec<String>,
     command: Vec<String>,
     environment: Vec<(String, String)>,
     directory: Option<PathBuf>,
 }
 
-pub fn function(options: &[&str]) -> Builder {
+pub(crate) fn function(options: &[&str]) -> Builder {
     let handler = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/function/handler.py");
     Builder {
         options: options.iter().map(|&option| option.to_owned()).collect(),
@@ -36,22 +36,22 @@ pub fn function(options: &[&str]) -> Builder {
 }
 
 impl Builder {
-    pub fn command(mut self, command: &[&str]) -> Self {
+    pub(crate) fn command(mut self, command: &[&str]) -> Self {
         self.command = command.iter().map(|&word| word.to_owned()).collect();
         self
     }
 
-    pub fn env(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    pub fn directory(mut self, directory: PathBuf) -> Self {
+    pub(crate) fn directory(mut self, directory: PathBuf) -> Self {
         self.directory = Some(directory);
         self
     }
 
-    pub fn process(&self) -> Command {
+    pub(crate) fn process(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_stagegate"));
         command.args(["function", "--listen", "127.0.0.1:0"]).args(&self.options).arg("--").args(&self.command);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
@@ -65,7 +65,7 @@ impl Builder {
         command
     }
 
-    pub fn start(self) -> Function {
+    pub(crate) fn start(self) -> Function {
         let mut child = self.process().spawn().expect("the binary starts");
         let log = Arc::new(Mutex::new(String::new()));
         let mut lines = BufReader::new(child.stderr.take().unwrap());
@@ -95,24 +95,24 @@ fn collect(mut from: impl BufRead + Send + 'static, log: Arc<Mutex<String>>) {
 
 impl Function {
     /// Calls it and waits for the answer.
-    pub fn invoke(&self, event: impl AsRef<str>) -> Reply {
+    pub(crate) fn invoke(&self, event: impl AsRef<str>) -> Reply {
         self.invoke_with(&[], event.as_ref().as_bytes())
     }
 
-    pub fn invoke_with(&self, headers: &[(&str, &str)], payload: &[u8]) -> Reply {
+    pub(crate) fn invoke_with(&self, headers: &[(&str, &str)], payload: &[u8]) -> Reply {
         self.send("POST", "/2015-03-31/functions/test/invocations", headers, payload)
     }
 
-    pub fn stream(&self, event: &str) -> Reply {
+    pub(crate) fn stream(&self, event: &str) -> Reply {
         self.send("POST", "/2021-11-15/functions/test/response-streaming-invocations", &[], event.as_bytes())
     }
 
-    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], payload: &[u8]) -> Reply {
+    pub(crate) fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], payload: &[u8]) -> Reply {
         read_reply(self.begin(method, path, headers, payload))
     }
 
     /// Sends a request and leaves the answer in the socket.
-    pub fn begin(&self, method: &str, path: &str, headers: &[(&str, &str)], payload: &[u8]) -> TcpStream {
+    pub(crate) fn begin(&self, method: &str, path: &str, headers: &[(&str, &str)], payload: &[u8]) -> TcpStream {
         let mut socket = TcpStream::connect(self.address).expect("it listens");
         socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let mut head = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n");
@@ -125,24 +125,24 @@ impl Function {
         socket
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
 
-    pub fn wait_for_log(&self, text: &str) {
+    pub(crate) fn wait_for_log(&self, text: &str) {
         until(&format!("{text:?} in the log"), || self.log().contains(text));
     }
 
-    pub fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_raw(self.child.id().cast_signed()).unwrap(), signal).unwrap();
     }
 
     /// Waits until the program has ended.
-    pub fn ended(&mut self) -> ExitStatus {
+    pub(crate) fn ended(&mut self) -> ExitStatus {
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -169,42 +169,42 @@ impl Drop for Function {
     }
 }
 
-pub struct Reply {
-    pub status: u16,
-    pub head: String,
-    pub body: Vec<u8>,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Reply {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (found, value) = line.split_once(':')?;
             found.eq_ignore_ascii_case(name).then(|| value.trim())
         })
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{} {}", self.status, self.text()))
     }
 
     /// What came of a call that succeeded.
-    pub fn success(&self) -> Value {
+    pub(crate) fn success(&self) -> Value {
         assert_eq!((self.status, self.header("x-amz-function-error")), (200, None), "{}", self.text());
         self.json()
     }
 
     /// The error of a call that failed in the function.
-    pub fn failure(&self) -> Value {
+    pub(crate) fn failure(&self) -> Value {
         assert_eq!((self.status, self.header("x-amz-function-error")), (200, Some("Unhandled")), "{}", self.text());
         self.json()
     }
 }
 
-pub fn read_reply(mut socket: TcpStream) -> Reply {
+pub(crate) fn read_reply(mut socket: TcpStream) -> Reply {
     let mut bytes = Vec::new();
     socket.read_to_end(&mut bytes).expect("an answer in time");
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
@@ -230,7 +230,7 @@ fn unchunked(mut bytes: &[u8]) -> Vec<u8> {
     }
 }
 
-pub fn until(what: &str, mut true_now: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut true_now: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !true_now() {
         assert!(begun.elapsed() < Duration::from_secs(15), "not in time: {what}");
@@ -238,7 +238,7 @@ pub fn until(what: &str, mut true_now: impl FnMut() -> bool) {
     }
 }
 
-pub fn alive(pid: i64) -> bool {
+pub(crate) fn alive(pid: i64) -> bool {
     // A process that nobody has reaped yet is dead all the same.
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
