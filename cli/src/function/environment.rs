@@ -53,10 +53,12 @@ async fn live(pool: &Rc<Pool>, mut call: Option<Call>) -> Life {
             return does_not_start(pool, call, Failure::CannotStart(format!("cannot start {command}: {error}")));
         }
     };
+    pool.starts();
     let ready = tokio::select! {
         ready = becomes_ready(&mut process, pool.settings.init_timeout) => ready,
         () = pool.reached(Phase::Stopped) => Err(Failure::Stopped),
     };
+    pool.started();
     let mut ready = match ready {
         Ok(ready) => ready,
         Err(failure) => {
