@@ -163,12 +163,12 @@ fn a_command_that_is_not_there_ends_the_program() {
 
 #[test]
 fn as_many_calls_run_at_once_as_asked_for() {
-    let function = function(&["--concurrency", "3"]).start();
-    let event = r#"{"do": "pid", "seconds": 1}"#;
+    let function = function(&["--concurrency", "3", "--timeout", "10"]).start();
+    let event = r#"{"do": "pid", "seconds": 2}"#;
     let begun = Instant::now();
     let calls: Vec<_> = (0..3).map(|_| function.begin("POST", INVOKE, &[], event.as_bytes())).collect();
     let mut pids: Vec<_> = calls.into_iter().map(|call| read_reply(call).success().as_i64()).collect();
-    assert!(begun.elapsed() < Duration::from_millis(2900), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_millis(5500), "{:?}", begun.elapsed());
     pids.sort_unstable();
     pids.dedup();
     assert_eq!(pids.len(), 3, "each in a process of its own");
@@ -390,7 +390,7 @@ fn a_streamed_answer_arrives_while_it_is_made() {
     let function = function(&["--timeout", "5"]).start();
     function.invoke("{}").success();
     let path = "/2021-11-15/functions/test/response-streaming-invocations";
-    let event = json!({"do": "stream", "chunks": ["one ", "two ", "three"], "pause": 0.5});
+    let event = json!({"do": "stream", "chunks": ["one ", "two ", "three"], "pause": 1});
     let begun = Instant::now();
     let socket = function.begin("POST", path, &[], event.to_string().as_bytes());
     let mut seen = Vec::new();
@@ -399,7 +399,7 @@ fn a_streamed_answer_arrives_while_it_is_made() {
         let read = (&socket).read(&mut some).unwrap();
         seen.extend_from_slice(&some[..read]);
     }
-    assert!(begun.elapsed() < Duration::from_millis(1200), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_millis(2500), "{:?}", begun.elapsed());
     drop(socket);
 
     let reply = function.stream(&event.to_string());
