@@ -2,8 +2,6 @@
 //!
 //! What AppSync has beyond (`toJson`, `time`, `error`) does not exist here and renders empty.
 
-use std::fmt::Write;
-
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -90,7 +88,7 @@ fn needs_no_escape(c: u8) -> bool {
 /// `StringEscapeUtils.escapeJavaScript` of commons-lang 2, which also escapes `'` and `/`. The guide tells
 /// users to undo the former, since JSON has no `\'`.
 fn escape_java_script(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 8);
+    let mut out = String::with_capacity(text.len() + 16);
     for c in text.chars() {
         match c {
             '"' | '\'' | '\\' | '/' => {
@@ -105,8 +103,10 @@ fn escape_java_script(text: &str) -> String {
             ' '..='\u{7f}' => out.push(c),
             c => {
                 for unit in c.encode_utf16(&mut [0; 2]) {
-                    // Writing to a String cannot fail.
-                    let _infallible = write!(out, "\\u{unit:04X}");
+                    out.push_str("\\u");
+                    for shift in [12, 8, 4, 0] {
+                        out.push(char::from(b"0123456789ABCDEF"[usize::from(*unit >> shift & 15)]));
+                    }
                 }
             }
         }
