@@ -144,6 +144,13 @@ impl Map {
         entries.find_str(name).map(|at| entries.pairs[at].1.clone())
     }
 
+    /// Looks at the value under a name where it is; none if there is none. The closure must not change this
+    /// map.
+    pub(crate) fn with<R>(&self, name: &str, look: impl FnOnce(&Value) -> R) -> Option<R> {
+        let entries = self.entries.borrow();
+        entries.find_str(name).map(|at| look(&entries.pairs[at].1))
+    }
+
     /// The value under a key of any kind.
     pub(crate) fn get_key(&self, key: &Value) -> Option<Value> {
         let entries = self.entries.borrow();
