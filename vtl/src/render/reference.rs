@@ -28,6 +28,22 @@ impl Renderer<'_, '_> {
                 _ => {}
             }
         }
+        // So does the escape around nearly every string.
+        if let (Root::Util, [Step::Method { name, arguments, .. }], None, 0) =
+            (reference.root, &*reference.steps, &reference.alternate, reference.backslashes)
+            && let ("escapeJavaScript", [argument]) = (&**name, &**arguments)
+        {
+            return match self.value(argument)? {
+                Value::Null => Ok(()),
+                value => {
+                    let text = self.text(&value)?;
+                    // An escape makes six characters of one at most.
+                    self.meter.step(1 + text.len() as u64 / 64)?;
+                    util::escape_java_script(&text, out);
+                    Ok(())
+                }
+            };
+        }
         if let Some(block) = self.defined_block(reference) {
             return self.define(&block, out);
         }
