@@ -1,0 +1,22 @@
+//! What becomes of a document and of a Stage.
+
+pub(crate) mod api;
+mod backend;
+mod draft;
+mod endpoint;
+mod gateway_response;
+mod host;
+mod integration;
+mod mapping;
+mod method_settings;
+mod mock;
+mod path;
+mod pattern;
+mod response;
+mod security;
+pub(crate) mod stage;
+mod sweep;
+mod template;
+pub(crate) mod usage_plan;
+mod validator;
+pub(crate) mod variable;

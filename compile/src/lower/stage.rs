@@ -1,0 +1,153 @@
+//! A Stage: what is live of an API, with which settings.
+
+use bundle::{ApiKind, StageKey};
+use crds::StageSpec;
+use crds::reference::NameRef;
+use crds::stage::{AccessLog, Aws, Canary, Function, StageCache};
+
+use super::api::Api;
+use super::draft::note;
+use super::{endpoint, host, method_settings, variable};
+use crate::finding::{Findings, Reason, Severity};
+use crate::read::escape;
+use crate::support::Feature;
+use crate::unit::HostClaim;
+use crate::world::StageInputs;
+use crate::{lower::host::is_label, quantity};
+
+const MAX_STAGE_NAME: usize = 128;
+
+/// What a Stage's own spec says.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) stage_name: String,
+    /// The name can be a path's segment.
+    pub(crate) named: bool,
+    pub(crate) gateway: String,
+    pub(crate) hosts: Vec<HostClaim>,
+    pub(crate) variables: std::collections::BTreeMap<String, String>,
+    pub(crate) account_id: String,
+    pub(crate) region: String,
+}
+
+/// Lowers a Stage's spec.
+pub(crate) fn lower(inputs: &StageInputs, api: Option<&Api>, findings: &mut Findings) -> Settings {
+    let StageSpec {
+        api_ref: NameRef { name: _ },
+        stage_name,
+        deploy_policy: _,
+        history_limit: _,
+        gateway,
+        hosts,
+        variables,
+        method_settings,
+        cache,
+        canary,
+        access_log,
+        functions,
+        aws,
+        // Decides about AWS_IAM methods only, and those are refused where they stand.
+        principals: _,
+    } = &*inputs.spec;
+    let kind = api.map(|api| api.kind).unwrap_or_default();
+    let (stage_name, named) = name(stage_name.as_deref(), &inputs.key, kind, findings);
+    let routes = api.map(|api| api.routes.as_slice()).unwrap_or_default();
+    method_settings::lower(method_settings, routes, findings);
+    if let Some(cache) = cache {
+        check_cache(cache, findings);
+    }
+    if let Some(Canary { deployment: _, percent, variables, use_stage_cache: _ }) = canary {
+        if !(0.0..=100.0).contains(percent) {
+            findings.object(Severity::Error, Reason::InvalidSetting, "/spec/canary/percent", "a share is 0 to 100");
+        }
+        variable::lower(variables, "/spec/canary/variables", findings);
+        note(findings, Feature::Canary, false, "/spec/canary");
+    }
+    if let Some(AccessLog { format }) = access_log {
+        if !format.contains("$context.requestId") && !format.contains("$context.extendedRequestId") {
+            let text = "the format must hold `$context.requestId` or `$context.extendedRequestId`";
+            findings.object(Severity::Error, Reason::InvalidSetting, "/spec/accessLog/format", text);
+        }
+        note(findings, Feature::AccessLogFormat, false, "/spec/accessLog/format");
+    }
+    for (name, function) in functions {
+        check_function(name, function, &inputs.key.namespace, findings);
+    }
+    let (region, account_id) = aws.as_ref().map_or((None, None), |aws| check_aws(aws, findings));
+    Settings {
+        stage_name,
+        named,
+        gateway: gateway.clone().unwrap_or_else(|| "default".to_owned()),
+        hosts: host::lower(hosts, &inputs.certificates, findings),
+        variables: variable::lower(variables, "/spec/variables", findings),
+        account_id: account_id.unwrap_or_else(|| inputs.account_id.clone()),
+        region: region.unwrap_or_else(|| inputs.region.clone()),
+    }
+}
+
+fn name(written: Option<&str>, key: &StageKey, kind: ApiKind, findings: &mut Findings) -> (String, bool) {
+    let name = written.unwrap_or(&key.name);
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    let plain = (1..=MAX_STAGE_NAME).contains(&name.len()) && name.bytes().all(legal);
+    let fine = plain || (kind == ApiKind::Http && name == "$default");
+    if !fine {
+        let pointer = if written.is_some() { "/spec/stageName" } else { "/metadata/name" };
+        let text = format!("`{name}` is no stage name: 1 to {MAX_STAGE_NAME} letters, digits, `_` and `-`");
+        findings.object(Severity::Error, Reason::InvalidStageName, pointer, text);
+        findings.help("set `spec.stageName`");
+    }
+    (name.to_owned(), fine)
+}
+
+fn check_cache(cache: &StageCache, findings: &mut Findings) {
+    let StageCache { enabled, size, encrypted: _ } = cache;
+    if let Some(size) = size
+        && quantity::bytes(size).is_none_or(|bytes| bytes == 0)
+    {
+        let text = format!("`{size}` is no quantity as `256Mi`");
+        findings.object(Severity::Error, Reason::InvalidSetting, "/spec/cache/size", text);
+    }
+    if *enabled {
+        note(findings, Feature::Cache, false, "/spec/cache");
+    }
+}
+
+fn check_function(name: &str, function: &Function, own: &str, findings: &mut Findings) {
+    let Function { service, url } = function;
+    let at = format!("/spec/functions/{}", escape(name));
+    let text = match (service, url) {
+        (Some(service), None) => {
+            let namespace = service.namespace.as_deref().unwrap_or(own);
+            if is_label(&service.name) && is_label(namespace) && service.port != 0 {
+                return;
+            }
+            format!("`{namespace}/{}:{}` names no port of a Service", service.name, service.port)
+        }
+        (None, Some(url)) if endpoint::is_http_uri(url) => return,
+        (None, Some(url)) => format!("`{url}` is no absolute http or https URL"),
+        _ => "exactly one of `service` and `url` is needed".to_owned(),
+    };
+    findings.object(Severity::Error, Reason::InvalidFunction, at, text);
+}
+
+fn check_aws(aws: &Aws, findings: &mut Findings) -> (Option<String>, Option<String>) {
+    let Aws { region, account_id, endpoints, credentials: _ } = aws;
+    for (service, url) in endpoints {
+        if !endpoint::is_http_uri(url) {
+            let text = format!("`{url}` is no absolute http or https URL");
+            let at = format!("/spec/aws/endpoints/{}", escape(service));
+            findings.object(Severity::Error, Reason::InvalidSetting, at, text);
+        }
+    }
+    let twelve = |id: &String| id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_digit());
+    if account_id.as_ref().is_some_and(|id| !twelve(id)) {
+        let text = "an account id is twelve digits, as text";
+        findings.object(Severity::Error, Reason::InvalidSetting, "/spec/aws/accountId", text);
+    }
+    let region_like =
+        |region: &String| !region.is_empty() && region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    if region.as_ref().is_some_and(|region| !region_like(region)) {
+        findings.object(Severity::Error, Reason::InvalidSetting, "/spec/aws/region", "a region is as `eu-west-1`");
+    }
+    (region.clone().filter(region_like), account_id.clone().filter(twelve))
+}

@@ -1,0 +1,167 @@
+//! One walk over a whole document for what may stand anywhere: references and extensions.
+
+use serde_json::Value;
+
+use crate::finding::{Findings, Reason, Severity};
+use crate::read::{Node, Unresolved, VERBS, escape, follow};
+use crate::support::{EXTENSIONS, GUARDS, Place};
+
+/// Deeper values are refused: walks are recursive.
+const MAX_DEPTH: usize = 256;
+
+/// What a document turned out to be on the way.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    /// It describes an HTTP API.
+    pub(super) http_api: bool,
+}
+
+/// What the keys of an object are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keys {
+    /// Words of OpenAPI, in an object at this place.
+    Words(Place),
+    /// Names that the author chose, of objects at this place.
+    Names(Place),
+    /// Anything: an extension's content.
+    Content,
+}
+
+struct Sweep<'d, 'f> {
+    root: &'d Value,
+    findings: &'f mut Findings,
+    facts: Facts,
+    pointer: String,
+    too_deep: bool,
+}
+
+/// Walks the document.
+pub(super) fn sweep(root: &Node<'_>, findings: &mut Findings) -> Facts {
+    let mut sweep =
+        Sweep { root: root.value, findings, facts: Facts::default(), pointer: String::new(), too_deep: false };
+    sweep.facts.http_api = root.has("x-amazon-apigateway-importexport-version");
+    sweep.value(root.value, Keys::Words(Place::Root), 0);
+    sweep.facts
+}
+
+impl Sweep<'_, '_> {
+    fn value(&mut self, value: &Value, keys: Keys, depth: usize) {
+        if depth > MAX_DEPTH {
+            if !std::mem::replace(&mut self.too_deep, true) {
+                let text = format!("the document is nested more than {MAX_DEPTH} deep");
+                self.findings.document(Severity::Error, Reason::Malformed, &self.pointer, text);
+            }
+            return;
+        }
+        match value {
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.within(&index.to_string(), |sweep| sweep.value(item, keys, depth + 1));
+                }
+            }
+            Value::Object(map) => {
+                for (key, value) in map {
+                    self.within(key, |sweep| sweep.field(key, value, keys, depth));
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+
+    fn within(&mut self, key: &str, walk: impl FnOnce(&mut Self)) {
+        let length = self.pointer.len();
+        self.pointer.push('/');
+        self.pointer.push_str(&escape(key));
+        walk(self);
+        self.pointer.truncate(length);
+    }
+
+    fn field(&mut self, key: &str, value: &Value, keys: Keys, depth: usize) {
+        if key == "$ref" && value.is_string() {
+            return self.reference(value);
+        }
+        let place = match keys {
+            // Other vendors' among the paths.
+            Keys::Names(Place::PathItem) if key.starts_with("x-") => return,
+            Keys::Names(place) => return self.value(value, Keys::Words(place), depth + 1),
+            Keys::Content => {
+                self.facts.http_api |= key == "payloadFormatVersion" && is_version_2(value);
+                return self.value(value, keys, depth + 1);
+            }
+            Keys::Words(place) => place,
+        };
+        if key.get(..9).is_some_and(|start| start.eq_ignore_ascii_case("x-amazon-")) {
+            self.extension(key, place);
+            // What holds an operation is walked as one; of the others only references count.
+            let inside = if key == crate::read::ANY && place == Place::PathItem {
+                Keys::Words(Place::Operation)
+            } else {
+                Keys::Content
+            };
+            return self.value(value, inside, depth + 1);
+        }
+        // Other vendors' extensions and examples hold whatever they like.
+        if key.starts_with("x-") || matches!(key, "example" | "examples" | "default" | "enum" | "const") {
+            return;
+        }
+        self.value(value, below(key, place), depth + 1);
+    }
+
+    fn reference(&mut self, reference: &Value) {
+        let holder = serde_json::json!({ "$ref": reference });
+        let text = reference.as_str().unwrap_or_default();
+        let (reason, text) = match follow(self.root, &holder, "").map(|_| ()) {
+            Ok(()) => return,
+            Err(Unresolved::Remote) => {
+                (Reason::RemoteReference, format!("`{text}` leads out of the document; nothing is fetched"))
+            }
+            Err(Unresolved::Nothing) => {
+                (Reason::UnresolvedReference, format!("`{text}` leads to nothing in the document"))
+            }
+            Err(Unresolved::Circle) => (Reason::UnresolvedReference, format!("`{text}` leads only to itself")),
+        };
+        self.findings.document(Severity::Error, reason, &self.pointer, text);
+    }
+
+    fn extension(&mut self, key: &str, place: Place) {
+        if GUARDS.contains(&key.to_ascii_lowercase().as_str())
+            && !EXTENSIONS.iter().any(|(name, places)| *name == key && places.contains(&place))
+        {
+            let text = format!("`{key}` is not read in this place: it would keep nobody out");
+            self.findings.document(Severity::Error, Reason::UnknownExtension, &self.pointer, text);
+            return;
+        }
+        let text = match EXTENSIONS.iter().find(|(name, _)| *name == key) {
+            Some((_, places)) if places.contains(&place) => return,
+            Some(_) => format!("`{key}` is not read in this place"),
+            None => format!("`{key}` is not known here and has no effect"),
+        };
+        self.findings.document(Severity::Warning, Reason::UnknownExtension, &self.pointer, text);
+    }
+}
+
+/// What a field's value holds.
+fn below(key: &str, place: Place) -> Keys {
+    match (place, key) {
+        (Place::Root, "paths") => Keys::Names(Place::PathItem),
+        (Place::Root, "components") => Keys::Words(Place::Components),
+        (Place::Root, "securityDefinitions") | (Place::Components, "securitySchemes") => {
+            Keys::Names(Place::SecurityScheme)
+        }
+        (Place::Components, "pathItems") => Keys::Names(Place::PathItem),
+        (Place::Root, "servers") => Keys::Words(Place::Server),
+        (Place::Root, "tags") => Keys::Words(Place::Tag),
+        (Place::PathItem, verb) if VERBS.contains(&verb) => Keys::Words(Place::Operation),
+        (
+            _,
+            "properties" | "patternProperties" | "definitions" | "$defs" | "schemas" | "responses" | "headers"
+            | "parameters" | "requestBodies" | "links" | "callbacks" | "webhooks" | "content" | "variables"
+            | "dependentSchemas" | "mapping" | "scopes",
+        ) => Keys::Names(Place::Other),
+        _ => Keys::Words(Place::Other),
+    }
+}
+
+fn is_version_2(value: &Value) -> bool {
+    value.as_str() == Some("2.0") || value.as_f64() == Some(2.0)
+}

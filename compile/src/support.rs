@@ -1,0 +1,182 @@
+//! What is understood and not served yet, in one table. Whoever serves a feature deletes its row and lowers it.
+
+/// Something a document or a Stage can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Feature {
+    /// `x-amazon-apigateway-policy`.
+    ResourcePolicy,
+    /// A security scheme with `x-amazon-apigateway-authorizer`.
+    Authorizer,
+    /// `AWS_IAM` methods, `awsSigv4` schemes; a Stage's `principals` go with them.
+    IamAuthorization,
+    /// A method that wants an API key.
+    ApiKey,
+    /// A Stage's `clientCA`.
+    ClientCa,
+    /// Templates with references or directives.
+    MappingTemplate,
+    /// `AWS_PROXY`.
+    LambdaProxy,
+    /// `AWS`.
+    AwsService,
+    /// An HTTP API's `integrationSubtype`.
+    IntegrationSubtype,
+    /// A `uri` that is a load balancer's ARN.
+    VpcLinkListener,
+    /// A Service in another namespace.
+    CrossNamespaceBackend,
+    /// `connectionType: VPC_LINK` and its companions.
+    VpcLink,
+    /// Request validators.
+    RequestValidation,
+    /// `contentHandling`.
+    ContentHandling,
+    /// `x-amazon-apigateway-binary-media-types`.
+    BinaryMediaTypes,
+    /// `x-amazon-apigateway-minimum-compression-size`.
+    Compression,
+    /// `responseTransferMode: STREAM`.
+    Streaming,
+    /// `credentials` of an HTTP integration.
+    HttpCredentials,
+    /// An HTTP API's parameter mapping.
+    HttpApiMapping,
+    /// An HTTP API's own errors, events and defaults.
+    HttpApi,
+    /// `x-amazon-apigateway-cors`.
+    Cors,
+    /// `x-amazon-apigateway-api-key-source: AUTHORIZER`.
+    ApiKeySource,
+    /// A private endpoint.
+    PrivateEndpoint,
+    /// A Stage's `canary`.
+    Canary,
+    /// A Stage's cache.
+    Cache,
+    /// Rate limits of methods.
+    Throttle,
+    /// Detailed metrics of methods.
+    DetailedMetrics,
+    /// Execution logs of methods.
+    ExecutionLog,
+    /// A Stage's access log format.
+    AccessLogFormat,
+    /// Usage plans.
+    UsagePlan,
+}
+
+/// What becomes of a route or host that asks for what is not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It answers 500: it would do something else than its author wrote, or let in whom he shuts out.
+    Refuse,
+    /// It is served without.
+    Ignore,
+}
+
+/// A row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Gap {
+    /// What is asked for.
+    pub feature: Feature,
+    /// What becomes of it.
+    pub effect: Effect,
+    /// How people call it.
+    pub name: &'static str,
+}
+
+macro_rules! gaps {
+    ($($feature:ident $effect:ident $name:literal),* $(,)?) => {
+        /// Everything that is not served yet.
+        pub const GAPS: &[Gap] =
+            &[$(Gap { feature: Feature::$feature, effect: Effect::$effect, name: $name }),*];
+    };
+}
+
+gaps! {
+    // Whatever decides who may call fails closed.
+    ResourcePolicy Refuse "the resource policy",
+    Authorizer Refuse "the authorizer",
+    IamAuthorization Refuse "AWS_IAM authorization",
+    ApiKey Refuse "the API key requirement",
+    ClientCa Refuse "the client certificate requirement (clientCA)",
+    // What cannot be done in part.
+    MappingTemplate Refuse "a mapping template with references or directives",
+    LambdaProxy Refuse "the AWS_PROXY integration",
+    AwsService Refuse "the AWS integration",
+    IntegrationSubtype Refuse "the integration subtype",
+    VpcLinkListener Refuse "a VPC link to a listener's ARN",
+    CrossNamespaceBackend Refuse "a Service in another namespace (it needs a ReferenceGrant)",
+    // What the rest is useful without.
+    VpcLink Ignore "the VPC link (its uri is called directly)",
+    RequestValidation Ignore "request validation",
+    ContentHandling Ignore "contentHandling",
+    BinaryMediaTypes Ignore "binary media types",
+    Compression Ignore "compression",
+    Streaming Ignore "response streaming",
+    HttpCredentials Ignore "credentials of an HTTP integration",
+    HttpApiMapping Ignore "an HTTP API's parameter mapping",
+    HttpApi Ignore "an HTTP API's own rules (a REST API's are used)",
+    Cors Ignore "an HTTP API's CORS configuration",
+    ApiKeySource Ignore "API keys from an authorizer",
+    PrivateEndpoint Ignore "a private endpoint (who reaches the gateway is the network's matter)",
+    Canary Ignore "the canary",
+    Cache Ignore "the response cache",
+    Throttle Ignore "the rate limit",
+    DetailedMetrics Ignore "detailed metrics",
+    ExecutionLog Ignore "the execution log",
+    AccessLogFormat Ignore "the access log's format",
+    UsagePlan Ignore "the usage plan",
+}
+
+impl Gap {
+    /// The gap as a sentence.
+    pub(crate) fn text(&self) -> String {
+        format!("not served yet: {}", self.name)
+    }
+}
+
+/// The row of a feature that is not served yet.
+pub fn gap(feature: Feature) -> Option<&'static Gap> {
+    GAPS.iter().find(|gap| gap.feature == feature)
+}
+
+/// Extensions that keep callers out: in a place where they are not read they are no mere oversight.
+pub(crate) const GUARDS: [&str; 3] =
+    ["x-amazon-apigateway-auth", "x-amazon-apigateway-authorizer", "x-amazon-apigateway-policy"];
+
+/// Where an extension may stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Root,
+    PathItem,
+    Operation,
+    SecurityScheme,
+    Components,
+    Server,
+    Tag,
+    Other,
+}
+
+/// Extensions that are read, and where. Anything else that begins with `x-amazon-` is reported.
+pub(crate) const EXTENSIONS: &[(&str, &[Place])] = &[
+    ("x-amazon-apigateway-any-method", &[Place::PathItem]),
+    ("x-amazon-apigateway-api-key-source", &[Place::Root]),
+    ("x-amazon-apigateway-auth", &[Place::Operation]),
+    ("x-amazon-apigateway-authorizer", &[Place::SecurityScheme]),
+    ("x-amazon-apigateway-authtype", &[Place::SecurityScheme]),
+    ("x-amazon-apigateway-binary-media-types", &[Place::Root]),
+    ("x-amazon-apigateway-cors", &[Place::Root]),
+    // Documentation has no effect at run time, and tags and versions neither.
+    ("x-amazon-apigateway-documentation", &[Place::Root]),
+    ("x-amazon-apigateway-endpoint-configuration", &[Place::Root, Place::Server]),
+    ("x-amazon-apigateway-gateway-responses", &[Place::Root]),
+    ("x-amazon-apigateway-importexport-version", &[Place::Root]),
+    ("x-amazon-apigateway-integration", &[Place::Operation]),
+    ("x-amazon-apigateway-integrations", &[Place::Components]),
+    ("x-amazon-apigateway-minimum-compression-size", &[Place::Root]),
+    ("x-amazon-apigateway-policy", &[Place::Root]),
+    ("x-amazon-apigateway-request-validator", &[Place::Root, Place::Operation]),
+    ("x-amazon-apigateway-request-validators", &[Place::Root]),
+    ("x-amazon-apigateway-tag-value", &[Place::Tag]),
+];

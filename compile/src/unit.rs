@@ -1,0 +1,144 @@
+//! One Stage, compiled.
+
+use std::sync::Arc;
+
+use bundle::host::Certificate;
+use bundle::route::Refusal;
+use bundle::{ApiIdentity, Digest, StageBundle, StageKey};
+
+use crate::finding::{Finding, Findings, ObjectRef, Reason, Severity};
+use crate::ident;
+use crate::lower::{self, api::Api};
+use crate::world::{Contract, ObjectKey, StageInputs};
+
+/// One Stage, compiled.
+#[derive(Clone, Debug)]
+pub struct Unit {
+    /// The Stage.
+    pub key: StageKey,
+    /// The ApiDefinition it serves.
+    pub api: ObjectKey,
+    /// First path segment of the default URL.
+    pub stage_name: String,
+    /// Name of the gateway that shall serve it.
+    pub gateway: String,
+    /// What a proxy serves. Present also beside errors wherever the broken parts could be left out or refused alone;
+    /// whoever has an older one without errors goes on with that, see `compiled`.
+    pub bundle: Option<Arc<StageBundle>>,
+    /// Digest of the bundle.
+    pub digest: Option<Digest>,
+    /// Custom hosts it asks for.
+    pub hosts: Vec<HostClaim>,
+    /// Whether it also answers under the API's default host.
+    pub default_host: bool,
+    /// Number of routes.
+    pub routes: usize,
+    /// Everything found, sorted.
+    pub findings: Vec<Finding>,
+    /// No finding is an error.
+    pub compiled: bool,
+    /// `metadata.creationTimestamp`: the older claim on a host wins.
+    pub created: Option<String>,
+}
+
+/// A host that a Stage asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostClaim {
+    /// Number in `spec.hosts`.
+    pub index: usize,
+    /// Lower case; `*` for hosts nobody else claims.
+    pub host: String,
+    /// `/` or `/orders/v2`.
+    pub base_path: String,
+    /// What TLS shows.
+    pub certificate: Certificate,
+    /// Names of the Secrets, to see whether two Stages agree.
+    pub tls: TlsSettings,
+    /// Set: the host must not be served, see the reason.
+    pub refuse: Option<Refusal>,
+}
+
+/// TLS settings of a host as a Stage names them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// `tls.secretName`.
+    pub certificate: Option<String>,
+    /// `clientCA.secretName`.
+    pub client_ca: Option<String>,
+}
+
+/// Compiles one Stage. Never fails: what is wrong is in the findings.
+pub fn compile_stage(inputs: &StageInputs) -> Unit {
+    let contract = &inputs.contract;
+    let (api, document) = compile_api(contract);
+    let mut findings = Findings::new(ObjectRef {
+        kind: "Stage",
+        namespace: inputs.key.namespace.clone(),
+        name: inputs.key.name.clone(),
+    });
+    let settings = lower::stage::lower(inputs, api.as_ref(), &mut findings);
+    findings.extend(inputs.findings.iter().cloned().chain(document));
+    let default_host = api.as_ref().is_some_and(|api| api.default_host) && settings.named;
+    let routes = api.as_ref().map_or(0, |api| api.routes.len());
+    let bundle = api.and_then(|api| {
+        let bundle = StageBundle {
+            key: inputs.key.clone(),
+            api: ApiIdentity {
+                name: contract.api.name.clone(),
+                id: ident::api_id(&contract.api.namespace, &contract.api.name),
+                kind: api.kind,
+            },
+            stage_name: settings.stage_name.clone(),
+            deployment: inputs.deployment,
+            account_id: settings.account_id,
+            region: settings.region,
+            variables: settings.variables,
+            routes: api.routes,
+            gateway_responses: api.gateway_responses,
+            binary_media_types: api.binary_media_types,
+            minimum_compression_size: api.minimum_compression_size,
+        };
+        encoded(bundle, &mut findings)
+    });
+    let compiled = !findings.has_errors();
+    let (bundle, digest) = bundle.unzip();
+    Unit {
+        key: inputs.key.clone(),
+        api: contract.api.clone(),
+        stage_name: settings.stage_name,
+        gateway: settings.gateway,
+        bundle,
+        digest,
+        hosts: settings.hosts,
+        default_host,
+        routes,
+        findings: findings.into_sorted(),
+        compiled,
+        created: inputs.created.clone(),
+    }
+}
+
+/// Findings about an ApiDefinition by itself: for those that no Stage uses.
+pub fn check_api(contract: &Contract) -> Vec<Finding> {
+    compile_api(contract).1
+}
+
+fn compile_api(contract: &Contract) -> (Option<Api>, Vec<Finding>) {
+    let mut findings = Findings::new(contract.api.object("ApiDefinition"));
+    findings.extend(contract.findings.iter().cloned());
+    let api = lower::api::lower(contract, &mut findings);
+    (api, findings.into_sorted())
+}
+
+/// The bundle with its digest, unless it is larger than a proxy reads.
+fn encoded(bundle: StageBundle, findings: &mut Findings) -> Option<(Arc<StageBundle>, Digest)> {
+    let bytes = serde_json::to_vec(&bundle).unwrap_or_default();
+    if bytes.len() > bundle::codec::MAX_BYTES {
+        let text =
+            format!("the bundle has {} bytes, more than the {} a proxy reads", bytes.len(), bundle::codec::MAX_BYTES);
+        findings.object(Severity::Error, Reason::DocumentTooLarge, "/spec/apiRef", text);
+        return None;
+    }
+    let digest = Digest::of(&bytes);
+    Some((Arc::new(bundle), digest))
+}

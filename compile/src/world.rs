@@ -1,0 +1,195 @@
+//! Everything there is, and what one Stage depends on.
+
+mod contract;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use bundle::host::Certificate;
+use bundle::{Digest, StageKey};
+use crds::{ApiDefinition, Stage, StageSpec, UsagePlan};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+
+use crate::finding::{Finding, Findings, ObjectRef, Reason, Severity};
+use crate::gateway::Gateway;
+
+pub use contract::{Contract, Origin};
+
+/// Namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl ObjectKey {
+    /// Both at once.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+
+    pub(crate) fn object(&self, kind: &'static str) -> ObjectRef {
+        ObjectRef { kind, namespace: self.namespace.clone(), name: self.name.clone() }
+    }
+
+    fn sibling(&self, name: &str) -> Self {
+        Self::new(self.namespace.clone(), name)
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Every object, by namespace and name.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    /// ApiDefinitions.
+    pub api_definitions: BTreeMap<ObjectKey, Arc<ApiDefinition>>,
+    /// Stages.
+    pub stages: BTreeMap<ObjectKey, Arc<Stage>>,
+    /// UsagePlans.
+    pub usage_plans: BTreeMap<ObjectKey, Arc<UsagePlan>>,
+    /// Secrets; `stringData` counts as it does for the API server.
+    pub secrets: BTreeMap<ObjectKey, Arc<Secret>>,
+    /// ConfigMaps.
+    pub config_maps: BTreeMap<ObjectKey, Arc<ConfigMap>>,
+}
+
+/// Everything one Stage depends on.
+#[derive(Clone, Debug)]
+pub struct StageInputs {
+    /// The Stage.
+    pub key: StageKey,
+    /// Its spec.
+    pub spec: Arc<StageSpec>,
+    /// `metadata.creationTimestamp`.
+    pub created: Option<String>,
+    /// Number of the deployment. `attach` says 1; whoever keeps deployments puts the live one's number here…
+    pub deployment: u64,
+    /// …and its contract here, which need not be the newest.
+    pub contract: Arc<Contract>,
+    /// Certificates by the name of their Secret, as far as they could be resolved.
+    pub certificates: BTreeMap<String, Certificate>,
+    /// Account id and region, where the Stage sets none.
+    pub account_id: String,
+    /// See `account_id`.
+    pub region: String,
+    /// What was found while references were resolved.
+    pub findings: Vec<Finding>,
+}
+
+/// What `attach` found.
+#[derive(Clone, Debug, Default)]
+pub struct Attached {
+    /// The contract of every ApiDefinition as it is now.
+    pub contracts: BTreeMap<ObjectKey, Arc<Contract>>,
+    /// What every Stage depends on; Stages whose ApiDefinition is not there are left out.
+    pub stages: Vec<StageInputs>,
+    /// Findings about Stages and plans that have no inputs.
+    pub findings: Vec<Finding>,
+}
+
+impl Attached {
+    /// ApiDefinitions that no Stage uses: [`crate::check_api`] is for them.
+    pub fn unused(&self) -> impl Iterator<Item = &Arc<Contract>> {
+        self.contracts
+            .iter()
+            .filter(|(key, _)| !self.stages.iter().any(|stage| stage.contract.api == **key))
+            .map(|(_, c)| c)
+    }
+}
+
+/// Resolves references: what a Stage names becomes part of its inputs.
+pub fn attach(world: &World, gateway: &Gateway) -> Attached {
+    let contracts: BTreeMap<_, _> = world
+        .api_definitions
+        .iter()
+        .map(|(key, api)| (key.clone(), Arc::new(Contract::read(key, &api.spec, &world.config_maps))))
+        .collect();
+    let mut attached = Attached { contracts, ..Attached::default() };
+    for (key, stage) in &world.stages {
+        let mut findings = Findings::new(key.object("Stage"));
+        let Some(contract) = attached.contracts.get(&key.sibling(&stage.spec.api_ref.name)) else {
+            let text =
+                format!("there is no ApiDefinition `{}` in namespace `{}`", stage.spec.api_ref.name, key.namespace);
+            findings.object(Severity::Error, Reason::ApiNotFound, "/spec/apiRef/name", text);
+            attached.findings.extend(findings.into_sorted());
+            continue;
+        };
+        let certificates = certificates(world, key, &stage.spec, &mut findings);
+        attached.stages.push(StageInputs {
+            key: StageKey { namespace: key.namespace.clone(), name: key.name.clone() },
+            spec: Arc::new(stage.spec.clone()),
+            created: stage.metadata.creation_timestamp.as_ref().map(|time| time.0.to_string()),
+            deployment: 1,
+            contract: Arc::clone(contract),
+            certificates,
+            account_id: gateway.account_id.clone(),
+            region: gateway.region.clone(),
+            findings: findings.into_sorted(),
+        });
+    }
+    for (key, plan) in &world.usage_plans {
+        let mut findings = Findings::new(key.object("UsagePlan"));
+        let stages = world.stages.keys().filter(|stage| stage.namespace == key.namespace);
+        let stages = stages.map(|stage| stage.name.as_str()).collect();
+        crate::lower::usage_plan::check(&plan.spec, &stages, &mut findings);
+        attached.findings.extend(findings.into_sorted());
+    }
+    attached
+}
+
+fn certificates(
+    world: &World,
+    stage: &ObjectKey,
+    spec: &StageSpec,
+    findings: &mut Findings,
+) -> BTreeMap<String, Certificate> {
+    let mut found = BTreeMap::new();
+    for (index, host) in spec.hosts.iter().enumerate() {
+        let Some(tls) = &host.tls else { continue };
+        let pointer = format!("/spec/hosts/{index}/tls/secretName");
+        let Some(secret) = world.secrets.get(&stage.sibling(&tls.secret_name)) else {
+            let text = format!("there is no Secret `{}`; a certificate of the gateway's own is shown", tls.secret_name);
+            findings.object(Severity::Warning, Reason::SecretNotFound, pointer, text);
+            continue;
+        };
+        match (pem(secret, "tls.crt", "CERTIFICATE"), pem(secret, "tls.key", "PRIVATE KEY")) {
+            (Some(chain), Some(key)) => {
+                found.insert(tls.secret_name.clone(), Certificate::Pem { chain, key });
+            }
+            _ => {
+                let text = format!(
+                    "the Secret `{}` holds no PEM certificate in `tls.crt` or no key in `tls.key`",
+                    tls.secret_name
+                );
+                findings.object(Severity::Error, Reason::InvalidSecret, pointer, text);
+            }
+        }
+    }
+    found
+}
+
+fn pem(secret: &Secret, entry: &str, label: &str) -> Option<String> {
+    let string = secret.string_data.as_ref().and_then(|data| data.get(entry)).cloned();
+    let text = string.or_else(|| String::from_utf8(secret.data.as_ref()?.get(entry)?.0.clone()).ok())?;
+    (text.contains("-----BEGIN ") && text.contains(label)).then_some(text)
+}
+
+impl StageInputs {
+    /// Names the inputs' content: equal inputs compile to equal units, so a unit can be kept under it.
+    pub fn digest(&self) -> Digest {
+        // A certificate is named by what it shows; the digest of secrets is no secret worth keeping.
+        let certificates: BTreeMap<_, _> =
+            self.certificates.iter().map(|(name, c)| (name, Digest::of_value(c))).collect();
+        let findings: Vec<_> = self.findings.iter().map(ToString::to_string).collect();
+        let rest = (&self.key, &self.created, self.deployment, &self.contract.digest, certificates);
+        Digest::of_value(&(&*self.spec, rest, &self.account_id, &self.region, findings))
+    }
+}
