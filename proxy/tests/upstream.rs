@@ -175,3 +175,163 @@ fn events_arrive_when_they_are_sent() {
     }
     assert!(began.elapsed() < Duration::from_millis(1200), "{:?}", began.elapsed());
 }
+
+mod http2 {
+    //! The same through HTTP/2.
+
+    use std::convert::Infallible;
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use http::{HeaderMap, HeaderValue, Method, Request, Response};
+    use http_body_util::{BodyExt, Empty, StreamBody};
+    use hyper::body::{Frame, Incoming};
+    use hyper::client::conn::http2::{SendRequest, handshake};
+    use hyper::ext::Protocol;
+    use hyper::service::service_fn;
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConfig, RootCertStore};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    fn run(test: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async { tokio::time::timeout(Duration::from_secs(20), test).await.expect("in time") });
+    }
+
+    async fn connect<B>(gateway: &Gateway) -> SendRequest<B>
+    where
+        B: hyper::body::Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static,
+    {
+        support::provider();
+        let mut roots = RootCertStore::empty();
+        roots.add(gateway.authority.clone()).expect("a certificate");
+        let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let stream = tokio::net::TcpStream::connect(gateway.address).await.expect("accepted");
+        let name = ServerName::try_from("localhost").expect("a name");
+        let stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("TLS");
+        let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
+        tokio::spawn(async { connection.await.ok() });
+        sender
+    }
+
+    #[test]
+    fn a_websocket_by_extended_connect_becomes_an_upgrade() {
+        let (tell, told) = mpsc::channel();
+        let address = server(move |mut stream| {
+            tell.send(head(&mut stream)).expect("the test waits");
+            let answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                          Sec-WebSocket-Accept: abc\r\nSec-WebSocket-Protocol: chat\r\n\r\nhello";
+            stream.write_all(answer.as_bytes()).expect("sent");
+            let mut buffer = [0; 4];
+            stream.read_exact(&mut buffer).expect("four bytes");
+            stream.write_all(&buffer).expect("sent");
+        });
+        let gateway = Gateway::start();
+        gateway.load(&backend(address, 100));
+        run(async {
+            let mut sender = connect::<Empty<Bytes>>(&gateway).await;
+            // The server's settings, which allow extended CONNECT, come with the first answer.
+            let warm = Request::get("https://localhost/none").body(Empty::new()).expect("a request");
+            sender.send_request(warm).await.expect("answered");
+            let request = Request::builder()
+                .method(Method::CONNECT)
+                .uri("https://localhost/prod/chat")
+                .extension(Protocol::from_static("websocket"))
+                .header("sec-websocket-version", "13")
+                .body(Empty::new())
+                .expect("a request");
+            let mut response = sender.send_request(request).await.expect("answered");
+            assert_eq!(response.status(), 200);
+            assert_eq!(response.headers()["sec-websocket-protocol"], "chat");
+            assert!(!response.headers().contains_key("sec-websocket-accept"));
+            let mut tunnel = TokioIo::new(hyper::upgrade::on(&mut response).await.expect("a tunnel"));
+            let mut buffer = [0; 5];
+            tunnel.read_exact(&mut buffer).await.expect("the backend speaks first");
+            assert_eq!(&buffer, b"hello");
+            tunnel.write_all(b"ping").await.expect("sent");
+            tunnel.read_exact(&mut buffer[..4]).await.expect("echoed");
+            assert_eq!(&buffer[..4], b"ping");
+            assert_eq!(tunnel.read(&mut buffer).await.expect("ended"), 0);
+        });
+        let seen = told.recv().expect("asked");
+        assert!(seen.starts_with("get /chat http/1.1"), "{seen}");
+        for part in ["connection: upgrade\r\n", "upgrade: websocket\r\n", "sec-websocket-key: ", "host: 127.0.0.1"] {
+            assert!(seen.contains(part), "{part} in {seen}");
+        }
+    }
+
+    /// Echoes a call's messages as they come, and its deadline in the trailers.
+    async fn call(
+        request: Request<Incoming>,
+    ) -> Result<Response<impl hyper::body::Body<Data = Bytes, Error = hyper::Error>>, Infallible> {
+        assert_eq!(request.headers()["te"], "trailers");
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", HeaderValue::from_static("0"));
+        trailers.insert("grpc-message", request.headers()["grpc-timeout"].clone());
+        let mut response = Response::new(request.into_body().with_trailers(std::future::ready(Some(Ok(trailers)))));
+        response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
+        Ok(response)
+    }
+
+    #[test]
+    fn a_grpc_call_streams_both_ways_and_ends_in_trailers() {
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+                tell.send(listener.local_addr().expect("an address")).expect("the test waits");
+                let (stream, _) = listener.accept().await.expect("a connection");
+                hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), service_fn(call))
+                    .await
+                    .ok();
+            });
+        });
+        let address: SocketAddr = told.recv().expect("started");
+        let gateway = Gateway::start();
+        let mut set = backend(address, 4);
+        let stage = Arc::make_mut(&mut set.stages[0]);
+        if let Action::Serve(integration) = &mut stage.routes[0].action
+            && let Integration::Backend(backend) = &mut **integration
+        {
+            backend.target = BackendTarget::Url(format!("h2c://{address}"));
+        }
+        gateway.load(&set);
+        run(async {
+            let (messages, stream) = tokio::sync::mpsc::unbounded_channel::<Result<Frame<Bytes>, Infallible>>();
+            let stream = futures_util::stream::unfold(stream, |mut stream| async {
+                stream.recv().await.map(|frame| (frame, stream))
+            });
+            let mut sender = connect(&gateway).await;
+            let request = Request::post("https://localhost/prod/p.S/Chat")
+                .header("content-type", "application/grpc")
+                .header("te", "trailers")
+                .header("grpc-timeout", "5S")
+                .body(StreamBody::new(Box::pin(stream)))
+                .expect("a request");
+            messages.send(Ok(Frame::data(Bytes::from("one more than four")))).expect("open");
+            let response = sender.send_request(request).await.expect("answered");
+            assert_eq!(response.headers()["content-type"], "application/grpc");
+            let mut body = response.into_body();
+            let first = body.frame().await.expect("a frame").expect("data").into_data().expect("data");
+            assert_eq!(first, "one more than four", "the answer comes before the request has ended");
+            messages.send(Ok(Frame::data(Bytes::from("two")))).expect("open");
+            let second = body.frame().await.expect("a frame").expect("data").into_data().expect("data");
+            assert_eq!(second, "two");
+            drop(messages);
+            let trailers = loop {
+                let frame = body.frame().await.expect("a frame").expect("trailers");
+                if let Ok(trailers) = frame.into_trailers() {
+                    break trailers;
+                }
+            };
+            assert_eq!(trailers["grpc-status"], "0");
+            assert_eq!(trailers["grpc-message"], "5S");
+        });
+    }
+}
