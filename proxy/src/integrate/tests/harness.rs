@@ -163,7 +163,8 @@ impl Served {
             variables: bundle.variables,
             router: Default::default(),
             routes: vec![route],
-            gateway_responses: BTreeMap::new(),
+            gateway_responses: Default::default(),
+            broken: Vec::new(),
         });
         let stage = Rc::new(CoreStage {
             meters: core.observer.stage(&live),
