@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use compile::Gateway;
+use proxy::live::Broken;
 use proxy::proxy::{Port, StartError};
 use proxy::{Options, Proxy, Timeouts};
 
@@ -22,7 +23,7 @@ use crate::deployments::Deployments;
 use crate::lint;
 use crate::state::State;
 
-use reload::{Outcome, Reloader};
+use reload::Reloader;
 use report::Reporter;
 use watch::{Notice, QUEUE, Settling, Watch};
 
@@ -50,7 +51,7 @@ pub(crate) fn run(dev: &Dev) -> anyhow::Result<ExitCode> {
     let gateway = Gateway { base_domain: dev.base_domain.clone(), ..Gateway::dev() };
     let reloader = Reloader::new(dev.paths.clone(), gateway, Deployments::new(state));
     let watch = Watch::new(&dev.paths, sender).inspect_err(|error| reporter.unwatched(&error.to_string())).ok();
-    let mut server = Server { dev, proxy, reporter, reloader, watch, served: false };
+    let mut server = Server { dev, proxy, reporter, reloader, watch, served: false, broken: Vec::new() };
     server.reload();
     server.follow(&notices);
     server.reporter.draining(dev.grace);
@@ -66,6 +67,8 @@ struct Server<'a> {
     watch: Option<Watch>,
     /// Everything has compiled once. Until then nothing is served, so that being ready means something.
     served: bool,
+    /// What the proxy could not serve of what it loaded last.
+    broken: Vec<Broken>,
 }
 
 impl Server<'_> {
@@ -82,7 +85,7 @@ impl Server<'_> {
             match notices.recv_timeout(wait) {
                 Ok(Notice::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Ok(Notice::Files(event)) => {
-                    if let Some(watch) = &self.watch {
+                    if let Some(watch) = &mut self.watch {
                         settling = Settling::note(settling, &event, watch, Instant::now());
                     }
                 }
@@ -103,9 +106,10 @@ impl Server<'_> {
         let mut outcome = self.reloader.reload(&files);
         if self.served || !outcome.has_errors() {
             if outcome.changed || !self.served {
-                outcome.broken(self.proxy.load(&outcome.set).broken);
+                self.broken = self.proxy.load(&outcome.set).broken;
             }
             self.served = true;
+            outcome.broken(&self.broken);
         }
         self.proxy.report(report::reported(&outcome.diagnostics));
         self.reporter.reloaded(&outcome, self.served, start.elapsed());

@@ -7,6 +7,7 @@ use std::time::Instant;
 use compile::{Contract, Document, Gateway, ObjectKey, StageInputs, compile_stage, link};
 use crds::StageSpec;
 
+#[allow(dead_code, reason = "a test shares the rest of this file")]
 fn main() {
     if let Some(file) = std::env::args().nth(1) {
         let text = std::fs::read_to_string(&file).unwrap_or_default();
@@ -21,6 +22,7 @@ fn main() {
     }
 }
 
+#[allow(dead_code, reason = "a test shares the rest of this file")]
 fn measure(name: &str, text: &str) {
     let start = Instant::now();
     let document = Document::new(name, text);
@@ -64,7 +66,7 @@ fn measure(name: &str, text: &str) {
 }
 
 /// A document with so many routes, each with a mapping, two responses and so many bytes of description.
-fn document(routes: usize, padding: usize) -> String {
+pub(crate) fn document(routes: usize, padding: usize) -> String {
     let mut paths = String::new();
     for index in 0..routes / 2 {
         let (group, comma) = (index / 50, if index == 0 { "" } else { "," });
@@ -80,6 +82,7 @@ fn document(routes: usize, padding: usize) -> String {
     format!(r#"{{"openapi":"3.0.3","info":{{"title":"large","version":"1"}},"paths":{{{paths}}}}}"#)
 }
 
+#[allow(dead_code, reason = "a test shares the rest of this file")]
 fn peak_memory_mb() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

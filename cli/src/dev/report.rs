@@ -76,7 +76,12 @@ impl Reporter {
             out.push_str(&print::render(&said, Format::Text, self.colours));
         }
         if served {
-            out.push_str(&self.changes(&outcome.units, took));
+            let changes = self.changes(&outcome.units, took);
+            // Hosts, base paths, certificates: what is not in any Stage's own digest.
+            if changes.is_empty() && outcome.changed {
+                out.push_str(&format!("{} in {} ms\n", self.colours.paint(GREEN, "reloaded"), took.as_millis()));
+            }
+            out.push_str(&changes);
         }
         if news && outcome.has_errors() {
             let summary = print::summary(&outcome.diagnostics);

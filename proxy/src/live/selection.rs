@@ -119,7 +119,7 @@ impl Response {
 /// A mapped header, under the name the client gets; `None` if it does not, or a stage variable is not set.
 fn header(name: &str, source: &Source, scope: &Scope<'_>) -> Result<Option<(HeaderName, Value)>, String> {
     let name: HeaderName = name.parse().map_err(|_| format!("`{name}` is no header name"))?;
-    let Some(name) = mapped_to_client(&name) else { return Ok(None) };
+    let Some(name) = mapped_to_client(&name).cloned() else { return Ok(None) };
     let text = match source {
         Source::Static(text) => text,
         Source::StageVariable(variable) => match scope.bundle.variables.get(variable) {
