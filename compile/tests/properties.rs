@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 
 /// Something that does not belong there.
 fn junk() -> impl Strategy<Value = Value> {
-    let words =
-        ["", "/", "{", "$ref", "#/paths", "mock", "http_proxy", "arn:aws:x", "'", "${stageVariables.a}", "(", "é"];
+    const WORDS: &[&str] =
+        &["", "/", "{", "$ref", "#/paths", "mock", "http_proxy", "arn:aws:x", "'", "${stageVariables.a}", "(", "é"];
     prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
         Just(json!(1e300)),
-        select(&words[..]).prop_map(Value::from),
+        select(WORDS).prop_map(Value::from),
         ".{0,12}".prop_map(Value::from),
         Just(json!([])),
         Just(json!({})),
@@ -47,7 +47,7 @@ fn places(value: &Value, at: &str, found: &mut Vec<String>) {
 fn spoil(document: &mut Value, at: &Index, with: Value, as_key: bool) {
     let mut found = Vec::new();
     places(document, "", &mut found);
-    let Some(place) = document.pointer_mut(at.get(&found)) else { return };
+    let Some(place) = document.pointer_mut(at.get(&found[..]).as_str()) else { return };
     match place {
         Value::Object(map) if as_key => drop(map.insert(with.as_str().unwrap_or("x").to_owned(), with)),
         place => *place = with,
