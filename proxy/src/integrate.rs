@@ -40,3 +40,6 @@ pub async fn integrate(core: &Rc<Core>, exchange: &mut Exchange) -> Result<Respo
         Action::Backend(backend) => backend::forward(core, exchange, pool, backend).await,
     }
 }
+
+#[cfg(test)]
+mod tests;
