@@ -1,4 +1,5 @@
 //! `stagegate dev`: start, certificates, reload, stop.
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic too")]
 
 mod support;
 
@@ -163,6 +164,13 @@ fn deployments_are_numbered_across_restarts_and_can_be_pinned() {
     dev.wait_get("orders.test", "/", |response| response.body == "one");
     let numbers = std::fs::read_dir(dev.home().join("state/deployments/default/orders")).unwrap().count();
     assert_eq!(numbers, 2, "a rollback is no deployment");
+
+    let dev = dev.stop().dev(&[]);
+    dev.wait_said("default/orders: deployment 1, 1 route\n");
+    write(&dev.file("stage.yaml"), &stage("orders"));
+    dev.wait_said("reloaded default/orders: deployment 2");
+    write(&dev.file("api.yaml"), &api("orders", "three"));
+    dev.wait_said("reloaded default/orders: deployment 3");
 }
 
 /// A backend that takes its time.

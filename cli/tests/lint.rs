@@ -1,4 +1,5 @@
 //! `stagegate lint` as a developer and as a workflow see it.
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic too")]
 
 mod support;
 

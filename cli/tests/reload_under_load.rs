@@ -1,4 +1,5 @@
 //! Edits while requests come in: every edit is live within 100 ms, and no request notices.
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic too")]
 
 mod support;
 

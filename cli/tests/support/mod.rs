@@ -1,7 +1,7 @@
 //! The real binary, and a client that sees what a client sees.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -14,9 +14,9 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tempfile::TempDir;
 
 /// Longer than anything should take, on a machine that is busy with something else.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-pub fn stagegate() -> Command {
+pub(crate) fn stagegate() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stagegate"));
     // What the developer's shell says must not change what a test sees.
     for name in ["RUST_LOG", "STAGEGATE_STATE", "STAGEGATE_HTTPS", "STAGEGATE_ADMIN", "STAGEGATE_CA_OUT"] {
@@ -26,7 +26,7 @@ pub fn stagegate() -> Command {
 }
 
 /// An API with one route, `GET /`, that answers with a text.
-pub fn api(name: &str, text: &str) -> String {
+pub(crate) fn api(name: &str, text: &str) -> String {
     format!(
         "apiVersion: stagegate.dev/v1alpha1
 kind: ApiDefinition
@@ -51,7 +51,7 @@ spec:
 }
 
 /// A Stage of an API, with the API's name and as a host of its own.
-pub fn stage(api: &str) -> String {
+pub(crate) fn stage(api: &str) -> String {
     format!(
         "apiVersion: stagegate.dev/v1alpha1
 kind: Stage
@@ -65,41 +65,41 @@ spec:
 }
 
 /// A running `stagegate dev`. Its files are in `folder`.
-pub struct Dev {
+pub(crate) struct Dev {
     child: Child,
-    pub https: SocketAddr,
-    pub admin: SocketAddr,
+    pub(crate) https: SocketAddr,
+    pub(crate) admin: SocketAddr,
     said: Arc<Mutex<String>>,
-    home: TempDir,
+    home: Option<TempDir>,
 }
 
 /// Files for a gateway to be.
-pub struct Files(pub TempDir);
+pub(crate) struct Files(pub(crate) TempDir);
 
 impl Files {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
         std::fs::create_dir(home.path().join("files")).unwrap();
         Self(home)
     }
 
-    pub fn with(self, name: &str, text: &str) -> Self {
+    pub(crate) fn with(self, name: &str, text: &str) -> Self {
         write(&self.0.path().join("files").join(name), text);
         self
     }
 
-    pub fn dev(self, arguments: &[&str]) -> Dev {
+    pub(crate) fn dev(self, arguments: &[&str]) -> Dev {
         Dev::start(self.0, arguments)
     }
 }
 
 /// Writes as most programs do: opened, cut, written.
-pub fn write(path: &Path, text: &str) {
+pub(crate) fn write(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap();
 }
 
 /// Writes as careful editors do: beside, then renamed.
-pub fn replace(path: &Path, text: &str) {
+pub(crate) fn replace(path: &Path, text: &str) {
     let draft = path.with_extension("draft");
     std::fs::write(&draft, text).unwrap();
     std::fs::rename(draft, path).unwrap();
@@ -132,28 +132,35 @@ impl Dev {
             }
         });
         let (Some(https), Some(admin)) = (https, admin) else { panic!("no addresses in {first:?}") };
-        Self { child, https, admin, said, home }
+        Self { child, https, admin, said, home: Some(home) }
     }
 
-    pub fn file(&self, name: &str) -> PathBuf {
-        self.home.path().join("files").join(name)
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.home().join("files").join(name)
     }
 
-    pub fn home(&self) -> &Path {
-        self.home.path()
+    pub(crate) fn home(&self) -> &Path {
+        self.home.as_ref().unwrap().path()
+    }
+
+    /// Stops it, and gives its files back.
+    pub(crate) fn stop(mut self) -> Files {
+        self.signal("TERM");
+        assert_eq!(self.wait_exit().code(), Some(0), "{}", self.said());
+        Files(self.home.take().unwrap())
     }
 
     /// What it has written to standard error.
-    pub fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         self.said.lock().unwrap().clone()
     }
 
-    pub fn wait_said(&self, text: &str) {
+    pub(crate) fn wait_said(&self, text: &str) {
         wait(|| self.said().contains(text), || format!("{text:?} was not said: {}", self.said()));
     }
 
     /// Status and text of `/readyz`.
-    pub fn readyz(&self) -> (u16, String) {
+    pub(crate) fn readyz(&self) -> (u16, String) {
         let mut stream = TcpStream::connect(self.admin).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n").unwrap();
@@ -161,34 +168,34 @@ impl Dev {
         (response.status, response.body)
     }
 
-    pub fn wait_ready(&self) {
+    pub(crate) fn wait_ready(&self) {
         wait(|| self.readyz().0 == 200, || format!("not ready: {:?}\n{}", self.readyz(), self.said()));
     }
 
     /// A connection for many requests.
-    pub fn client(&self) -> Client {
-        Client::connect(self.https, &self.home.path().join("ca.pem"), "localhost").unwrap()
+    pub(crate) fn client(&self) -> Client {
+        Client::connect(self.https, &self.home().join("ca.pem"), "localhost").unwrap()
     }
 
     /// One request on a connection of its own.
-    pub fn get(&self, host: &str, path: &str) -> Response {
-        let mut client = Client::connect(self.https, &self.home.path().join("ca.pem"), host).unwrap();
+    pub(crate) fn get(&self, host: &str, path: &str) -> Response {
+        let mut client = Client::connect(self.https, &self.home().join("ca.pem"), host).unwrap();
         client.get(host, path).unwrap()
     }
 
-    pub fn wait_get(&self, host: &str, path: &str, wanted: impl Fn(&Response) -> bool) {
+    pub(crate) fn wait_get(&self, host: &str, path: &str, wanted: impl Fn(&Response) -> bool) {
         wait(
             || wanted(&self.get(host, path)),
             || format!("{host}{path} answers {:?}\n{}", self.get(host, path), self.said()),
         );
     }
 
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status().unwrap();
         assert!(status.success());
     }
 
-    pub fn wait_exit(&mut self) -> ExitStatus {
+    pub(crate) fn wait_exit(&mut self) -> ExitStatus {
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -207,7 +214,7 @@ impl Drop for Dev {
     }
 }
 
-pub fn wait(mut done: impl FnMut() -> bool, otherwise: impl Fn() -> String) {
+pub(crate) fn wait(mut done: impl FnMut() -> bool, otherwise: impl Fn() -> String) {
     let start = Instant::now();
     while !done() {
         assert!(start.elapsed() < PATIENCE, "{}", otherwise());
@@ -216,19 +223,19 @@ pub fn wait(mut done: impl FnMut() -> bool, otherwise: impl Fn() -> String) {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub struct Response {
-    pub status: u16,
-    pub head: String,
-    pub body: String,
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 /// A keep-alive connection, HTTP/1.1 over TLS.
-pub struct Client {
+pub(crate) struct Client {
     stream: BufReader<StreamOwned<ClientConnection, TcpStream>>,
 }
 
 impl Client {
-    pub fn connect(address: SocketAddr, ca: &Path, name: &str) -> std::io::Result<Self> {
+    pub(crate) fn connect(address: SocketAddr, ca: &Path, name: &str) -> std::io::Result<Self> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -245,18 +252,18 @@ impl Client {
         Ok(Self { stream: BufReader::new(StreamOwned::new(connection, stream)) })
     }
 
-    pub fn get(&mut self, host: &str, path: &str) -> std::io::Result<Response> {
+    pub(crate) fn get(&mut self, host: &str, path: &str) -> std::io::Result<Response> {
         self.send(host, path)?;
         read_response(&mut self.stream)
     }
 
-    pub fn send(&mut self, host: &str, path: &str) -> std::io::Result<()> {
+    pub(crate) fn send(&mut self, host: &str, path: &str) -> std::io::Result<()> {
         let stream = self.stream.get_mut();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n")?;
         stream.flush()
     }
 
-    pub fn receive(&mut self) -> std::io::Result<Response> {
+    pub(crate) fn receive(&mut self) -> std::io::Result<Response> {
         read_response(&mut self.stream)
     }
 }
