@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 
 /// Something that does not belong there.
 fn junk() -> impl Strategy<Value = Value> {
-    const WORDS: &[&str] =
-        &["", "/", "{", "$ref", "#/paths", "mock", "http_proxy", "arn:aws:x", "'", "${stageVariables.a}", "(", "é"];
+    let words =
+        ["", "/", "{", "$ref", "#/paths", "mock", "http_proxy", "arn:aws:x", "'", "${stageVariables.a}", "(", "é"];
     prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
         Just(json!(1e300)),
-        select(WORDS).prop_map(Value::from),
+        select(words.to_vec()).prop_map(Value::from),
         ".{0,12}".prop_map(Value::from),
         Just(json!([])),
         Just(json!({})),
@@ -47,7 +47,7 @@ fn places(value: &Value, at: &str, found: &mut Vec<String>) {
 fn spoil(document: &mut Value, at: &Index, with: Value, as_key: bool) {
     let mut found = Vec::new();
     places(document, "", &mut found);
-    let Some(place) = document.pointer_mut(at.get(&found[..]).as_str()) else { return };
+    let Some(place) = document.pointer_mut(at.get(&found).as_str()) else { return };
     match place {
         Value::Object(map) if as_key => drop(map.insert(with.as_str().unwrap_or("x").to_owned(), with)),
         place => *place = with,
@@ -142,17 +142,23 @@ proptest! {
 
 /// Puts a guard on every operation, wherever paths and what they refer to are.
 fn guard_operations(root: &mut serde_json::Map<String, Value>, key: &str, guard: &Value) {
-    fn walk(value: &mut Value, key: &str, guard: &Value, depth: usize) {
+    const METHODS: [&str; 9] =
+        ["get", "put", "post", "delete", "patch", "options", "head", "trace", "x-amazon-apigateway-any-method"];
+    fn walk(value: &mut Value, key: &str, guard: &Value) {
         match value {
-            Value::Object(map) if depth < 100 => {
-                map.iter_mut().for_each(|(_, value)| walk(value, key, guard, depth + 1));
-                map.insert(key.to_owned(), guard.clone());
-            }
-            Value::Array(items) => items.iter_mut().for_each(|value| walk(value, key, guard, depth + 1)),
+            Value::Object(map) => map.iter_mut().for_each(|(name, value)| {
+                walk(value, key, guard);
+                if let Value::Object(operation) = value
+                    && METHODS.contains(&name.as_str())
+                {
+                    operation.insert(key.to_owned(), guard.clone());
+                }
+            }),
+            Value::Array(items) => items.iter_mut().for_each(|value| walk(value, key, guard)),
             _ => {}
         }
     }
-    root.iter_mut().for_each(|(_, value)| walk(value, key, guard, 0));
+    root.iter_mut().for_each(|(_, value)| walk(value, key, guard));
     if key == "security" {
         root.insert(key.to_owned(), guard.clone());
     }
