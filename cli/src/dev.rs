@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use compile::Gateway;
+use proxy::live::Broken;
 use proxy::proxy::{Port, StartError};
 use proxy::{Options, Proxy, Timeouts};
 
@@ -22,7 +23,7 @@ use crate::deployments::Deployments;
 use crate::lint;
 use crate::state::State;
 
-use reload::{Outcome, Reloader};
+use reload::Reloader;
 use report::Reporter;
 use watch::{Notice, QUEUE, Settling, Watch};
 
@@ -33,7 +34,6 @@ const POLL: Duration = Duration::from_secs(1);
 const GROWTH: usize = 8;
 
 pub(crate) fn run(dev: &Dev) -> anyhow::Result<ExitCode> {
-    start_log();
     if let Some(missing) = lint::missing(&dev.paths) {
         return Err(anyhow!(missing));
     }
@@ -51,7 +51,7 @@ pub(crate) fn run(dev: &Dev) -> anyhow::Result<ExitCode> {
     let gateway = Gateway { base_domain: dev.base_domain.clone(), ..Gateway::dev() };
     let reloader = Reloader::new(dev.paths.clone(), gateway, Deployments::new(state));
     let watch = Watch::new(&dev.paths, sender).inspect_err(|error| reporter.unwatched(&error.to_string())).ok();
-    let mut server = Server { dev, proxy, reporter, reloader, watch, served: false };
+    let mut server = Server { dev, proxy, reporter, reloader, watch, served: false, broken: Vec::new() };
     server.reload();
     server.follow(&notices);
     server.reporter.draining(dev.grace);
@@ -67,6 +67,8 @@ struct Server<'a> {
     watch: Option<Watch>,
     /// Everything has compiled once. Until then nothing is served, so that being ready means something.
     served: bool,
+    /// What the proxy could not serve of what it loaded last.
+    broken: Vec<Broken>,
 }
 
 impl Server<'_> {
@@ -83,7 +85,7 @@ impl Server<'_> {
             match notices.recv_timeout(wait) {
                 Ok(Notice::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Ok(Notice::Files(event)) => {
-                    if let Some(watch) = &self.watch {
+                    if let Some(watch) = &mut self.watch {
                         settling = Settling::note(settling, &event, watch, Instant::now());
                     }
                 }
@@ -104,9 +106,10 @@ impl Server<'_> {
         let mut outcome = self.reloader.reload(&files);
         if self.served || !outcome.has_errors() {
             if outcome.changed || !self.served {
-                outcome.broken(self.proxy.load(&outcome.set).broken);
+                self.broken = self.proxy.load(&outcome.set).broken;
             }
             self.served = true;
+            outcome.broken(&self.broken);
         }
         self.proxy.report(report::reported(&outcome.diagnostics));
         self.reporter.reloaded(&outcome, self.served, start.elapsed());
@@ -153,13 +156,4 @@ fn start(dev: &Dev, authority: Authority) -> anyhow::Result<Proxy> {
         }
         StartError::Tls(_) | StartError::Thread(_) => error.into(),
     })
-}
-
-/// The process's own log goes to standard error; standard output is the access log's.
-fn start_log() {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).compact();
-    // Fails only if there is a log already.
-    log.try_init().ok();
 }

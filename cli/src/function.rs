@@ -5,18 +5,18 @@
 
 mod settings;
 
-mod invocation;
 mod failure;
+mod invocation;
 
-mod invoke_api;
-mod refusal;
 mod event_queue;
 mod event_stream;
+mod invoke_api;
+mod refusal;
 
-mod pool;
 mod environment;
-mod process;
 mod output;
+mod pool;
+mod process;
 mod runtime_api;
 
 mod body;

@@ -14,16 +14,30 @@ use std::process::ExitCode;
 
 use args::{Arguments, Command};
 use clap::Parser;
+use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
-        Command::Dev(dev) => dev::run(&dev),
+        Command::Dev(dev) => {
+            start_log("warn");
+            dev::run(&dev)
+        }
         Command::Lint(lint) => lint::run(&lint),
-        Command::Function(function) => function::run(function),
+        Command::Function(function) => {
+            start_log("info");
+            function::run(function)
+        }
     };
     outcome.unwrap_or_else(|error| {
         print::to_stderr(&format!("stagegate: {error:#}\n"));
         ExitCode::FAILURE
     })
+}
+
+/// The process's own log goes to standard error; standard output belongs to the access log, or to handlers.
+/// `RUST_LOG` says what is logged.
+fn start_log(level: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).compact().init();
 }

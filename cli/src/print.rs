@@ -72,6 +72,7 @@ pub(crate) struct Place {
 pub(crate) struct Colours(bool);
 
 impl Colours {
+    #[cfg(test)]
     pub(crate) const NONE: Self = Self(false);
 
     pub(crate) fn of_stderr() -> Self {

@@ -4,17 +4,67 @@ pub mod path;
 pub mod pattern;
 pub mod trie;
 
+mod host;
+mod identity;
+mod method;
+
 use std::rc::Rc;
 
+use http::HeaderMap;
+
 use crate::core::Core;
-use crate::exchange::Exchange;
+use crate::dispatch::path::CanonicalPath;
+use crate::exchange::{Exchange, Routed};
+use crate::guard;
 use crate::rejection::Rejection;
+
+/// Longest path and query, in characters. Amazon's limit for regional APIs.
+const URL_LENGTH: usize = 10_240;
+
+/// Most bytes of header names and values together. Amazon's limit.
+const HEADER_BYTES: usize = 10_240;
 
 /// Sets `exchange.path` and `exchange.routed`.
 ///
 /// # Errors
 /// When the path is refused, or nothing is there.
 pub fn dispatch(core: &Rc<Core>, exchange: &mut Exchange) -> Result<(), Rejection> {
-    let _ = (core, exchange);
-    unimplemented!()
+    // First, so that every answer bears the client's own id.
+    identity::adopt(exchange);
+    if exchange.uri.path_and_query().map_or(0, |url| url.as_str().len()) > URL_LENGTH {
+        return Err(Rejection::UriTooLong);
+    }
+    if header_bytes(&exchange.headers) > HEADER_BYTES {
+        return Err(Rejection::HeadersTooLarge);
+    }
+    let live = core.live();
+    let hosts = &live.live.hosts;
+    let name = host::requested(exchange)?;
+    let path = CanonicalPath::parse(&exchange.uri).map_err(Rejection::BadPath)?;
+    if exchange.client.sni.as_deref().is_some_and(|sni| !hosts.share_tls(sni, name)) {
+        return Err(Rejection::MisdirectedRequest);
+    }
+    let host = hosts.find(name).ok_or(Rejection::NoSuchStage)?;
+    exchange.path = path;
+    let path = exchange.path.as_str();
+    guard::host(host)?;
+    let (stage, end) = host.stage(path).ok_or(Rejection::NoSuchStage)?;
+    let stage = live.stages.get(stage).ok_or(Rejection::NoSuchStage)?;
+    let resource_start = resource_start(path, end);
+    exchange.routed = Some(Routed { stage: Rc::clone(stage), route: None, parameters: Vec::new(), resource_start });
+    method::route(exchange)
 }
+
+/// Where the resource's path begins behind a stage's name or base path. Slashes after it count as one, and the path
+/// keeps them all: `$context.path` shows them.
+fn resource_start(path: &str, end: usize) -> usize {
+    let slashes = path.as_bytes()[end..].iter().take_while(|&&byte| byte == b'/').count();
+    end + slashes.saturating_sub(1)
+}
+
+fn header_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
+}
+
+#[cfg(test)]
+mod tests;

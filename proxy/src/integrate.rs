@@ -34,7 +34,7 @@ pub async fn integrate(core: &Rc<Core>, exchange: &mut Exchange) -> Result<Respo
         Action::Refuse(refusal) => {
             Err(Rejection::RouteRefused { reason: refusal.reason.clone(), message: refusal.message.clone() })
         }
-        Action::Mock(mock) => mock::answer(exchange, mock),
+        Action::Mock(mock) => mock::answer(exchange, mock).await,
         Action::Http(http) => http::map(core, exchange, pool, http).await,
         Action::HttpProxy(proxy) => http::proxy(core, exchange, pool, proxy).await,
         Action::Backend(backend) => backend::forward(core, exchange, pool, backend).await,

@@ -24,5 +24,8 @@ pub mod reply;
 pub mod admin;
 pub mod live;
 
+#[cfg(test)]
+mod fixture;
+
 pub use options::{Options, Timeouts};
 pub use proxy::{LoadReport, Proxy, StartError};

@@ -1,20 +1,22 @@
 //! What a request meets: parsed, immutable, shared by every core. After `Live::parse` nothing in it is malformed.
 
 pub mod backend;
+pub mod gateway_response;
 pub mod host;
 pub mod http;
 pub mod mapping;
 pub mod mock;
+pub mod selection;
+pub mod stage;
 pub mod template;
+pub mod text;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
 
-use bundle::reply::{GatewayResponse, GatewayResponseType};
-use bundle::route::Refusal;
-use bundle::{ApiKind, BundleSet, Digest, StageBundle, StageKey};
+use bundle::{BundleSet, Digest, StageBundle, StageKey};
 
-use crate::dispatch::trie::Router;
+pub use stage::{Action, Route, Scope, Stage};
 
 /// Everything that is served.
 #[derive(Default)]
@@ -22,46 +24,9 @@ pub struct Live {
     /// In the order of their keys.
     pub stages: Vec<Arc<Stage>>,
     pub hosts: host::Hosts,
-}
-
-/// One stage.
-pub struct Stage {
-    pub key: StageKey,
-    pub digest: Digest,
-    pub api_name: Box<str>,
-    pub api_id: Box<str>,
-    pub kind: ApiKind,
-    /// `$context.stage`, first segment of the default URL.
-    pub name: Box<str>,
-    pub deployment: u64,
-    pub account_id: Box<str>,
-    pub region: Box<str>,
-    pub variables: BTreeMap<String, String>,
-    /// Path and verb to an index of `routes`.
-    pub router: Router,
-    pub routes: Vec<Route>,
-    pub gateway_responses: BTreeMap<GatewayResponseType, GatewayResponse>,
-}
-
-/// One method of one resource.
-pub struct Route {
-    /// `/pets/{id}`.
-    pub resource: Box<str>,
-    pub resource_id: Box<str>,
-    /// `GET`, or `ANY`.
-    pub verb: Box<str>,
-    /// Names of the path parameters, in the order of the path; a greedy one without its `+`.
-    pub parameters: Vec<Box<str>>,
-    pub action: Action,
-}
-
-/// What answers.
-pub enum Action {
-    Refuse(Refusal),
-    Mock(mock::Mock),
-    Http(http::Http),
-    HttpProxy(http::HttpProxy),
-    Backend(backend::Backend),
+    /// By the index of `stages`: what each was parsed from. A `Weak` keeps the address from being used again, not the
+    /// content.
+    pub(crate) origins: Vec<Weak<StageBundle>>,
 }
 
 /// Something in a bundle that this proxy cannot serve; the route it belongs to answers 500.
@@ -75,27 +40,30 @@ pub struct Broken {
 
 impl Live {
     /// Parses a set of bundles. A stage whose bundle is the same `Arc` as before (or has the same digest) is
-    /// taken over from `previous` as it is.
+    /// taken over from `previous` as it is; only an `Arc` that was not seen before is hashed. What is broken is told
+    /// for all that is served, taken over or not.
     pub fn parse(set: &BundleSet, previous: &Self) -> (Self, Vec<Broken>) {
-        let mut broken = Vec::new();
-        let known: BTreeMap<&StageKey, &Arc<Stage>> = previous.stages.iter().map(|stage| (&stage.key, stage)).collect();
-        let mut stages: Vec<Arc<Stage>> = Vec::with_capacity(set.stages.len());
-        for bundle in &set.stages {
-            let digest = Digest::of_value(&**bundle);
-            match known.get(&bundle.key) {
-                Some(stage) if stage.digest == digest => stages.push(Arc::clone(stage)),
-                _ => stages.push(Arc::new(Stage::parse(bundle, digest, &mut broken))),
-            }
-        }
-        stages.sort_by(|a, b| a.key.cmp(&b.key));
-        let hosts = host::Hosts::parse(&set.hosts, &stages, &mut broken);
-        (Self { stages, hosts }, broken)
+        let known: HashMap<&StageKey, usize> =
+            previous.stages.iter().enumerate().map(|(index, stage)| (&stage.key, index)).collect();
+        let parse = |bundle: &Arc<StageBundle>| {
+            let stage = match known.get(&bundle.key) {
+                Some(&index) => Stage::renew(&previous.stages[index], previous.origins.get(index), bundle),
+                None => Arc::new(Stage::parse(bundle, Digest::of_value(&**bundle))),
+            };
+            (stage, Arc::downgrade(bundle))
+        };
+        let mut parsed: Vec<_> = set.stages.iter().map(parse).collect();
+        parsed.sort_by(|(a, _), (b, _)| a.key.cmp(&b.key));
+        parsed.dedup_by(|(a, _), (b, _)| a.key == b.key);
+        let (stages, origins): (Vec<_>, Vec<_>) = parsed.into_iter().unzip();
+        let mut broken: Vec<Broken> = stages.iter().flat_map(|stage| stage.broken.iter().cloned()).collect();
+        // Hosts know stages by their index.
+        let same_places = stages.len() == previous.stages.len()
+            && stages.iter().zip(&previous.stages).all(|(stage, before)| stage.key == before.key);
+        let hosts = host::Hosts::parse(&set.hosts, &stages, same_places.then_some(&previous.hosts), &mut broken);
+        (Self { stages, hosts, origins }, broken)
     }
 }
 
-impl Stage {
-    fn parse(bundle: &StageBundle, digest: Digest, broken: &mut Vec<Broken>) -> Self {
-        let _ = (bundle, digest, broken);
-        unimplemented!("live helper")
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,5 @@
 //! Why the gateway answers by itself. `reply` has the table from here to status, body and headers.
 
-use bundle::reply::GatewayResponseType;
-
 /// Why the gateway answers by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rejection {
@@ -25,6 +23,8 @@ pub enum Rejection {
     RequestTooLarge,
     /// The client's body broke off. 400, which nobody may be there to read.
     RequestAborted,
+    /// The client's body stopped coming. 408.
+    RequestTimeout,
     /// A mapping wants JSON and the body is none. 400 `Invalid JSON in request body`.
     InvalidJsonBody,
     /// No template for this media type. 415.
@@ -49,29 +49,4 @@ pub enum Fault {
     Client,
     Gateway,
     Upstream,
-}
-
-impl Rejection {
-    /// The gateway response that customises it, if one does.
-    pub fn response_type(&self) -> Option<GatewayResponseType> {
-        match self {
-            Self::NoSuchMethod => Some(GatewayResponseType::MissingAuthenticationToken),
-            Self::RequestTooLarge => Some(GatewayResponseType::RequestTooLarge),
-            Self::InvalidJsonBody => Some(GatewayResponseType::BadRequestBody),
-            Self::UnsupportedMediaType => Some(GatewayResponseType::UnsupportedMediaType),
-            Self::RouteRefused { .. } | Self::Configuration(_) => Some(GatewayResponseType::ApiConfigurationError),
-            Self::IntegrationFailure(_) => Some(GatewayResponseType::IntegrationFailure),
-            Self::IntegrationTimeout => Some(GatewayResponseType::IntegrationTimeout),
-            Self::BadPath(_)
-            | Self::BadHost
-            | Self::HeadersTooLarge
-            | Self::UriTooLong
-            | Self::NoSuchStage
-            | Self::NoSuchRoute
-            | Self::MisdirectedRequest
-            | Self::RequestAborted
-            | Self::Overloaded
-            | Self::Panicked => None,
-        }
-    }
 }

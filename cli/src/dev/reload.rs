@@ -50,11 +50,11 @@ impl Outcome {
     }
 
     /// Adds what the proxy cannot serve.
-    pub(super) fn broken(&mut self, broken: Vec<Broken>) {
+    pub(super) fn broken(&mut self, broken: &[Broken]) {
         for Broken { stage, route, message } in broken {
             let route = if route.is_empty() { String::new() } else { format!("{route}: ") };
             let message = format!("{route}{message}");
-            self.diagnostics.push(of_stage(&stage, Level::Warning, "NotServable", message));
+            self.diagnostics.push(of_stage(stage, Level::Warning, "NotServable", message));
         }
     }
 }

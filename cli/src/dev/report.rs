@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bundle::route::{Route, Verb};
 use bundle::{Digest, StageKey};
 use compile::{ObjectKey, Unit};
 use proxy::Proxy;
@@ -76,7 +77,12 @@ impl Reporter {
             out.push_str(&print::render(&said, Format::Text, self.colours));
         }
         if served {
-            out.push_str(&self.changes(&outcome.units, took));
+            let changes = self.changes(&outcome.units, took);
+            // Hosts, base paths, certificates: what is not in any Stage's own digest.
+            if changes.is_empty() && outcome.changed {
+                out.push_str(&format!("{} in {} ms\n", self.colours.paint(GREEN, "reloaded"), took.as_millis()));
+            }
+            out.push_str(&changes);
         }
         if news && outcome.has_errors() {
             let summary = print::summary(&outcome.diagnostics);
@@ -134,7 +140,8 @@ impl Reporter {
     fn advice(&self, units: &[Arc<Unit>], single: bool) -> String {
         let Some(unit) = units.first() else { return "no stages yet: waiting for files\n".to_owned() };
         let url = urls(unit, self.https, &self.base_domain, single).pop().unwrap_or_default();
-        format!("try: curl --cacert {} {url}\n", self.ca.display())
+        let path = simplest(unit).unwrap_or_default();
+        format!("try: curl --cacert {} {url}{path}\n", self.ca.display())
     }
 }
 
@@ -143,6 +150,13 @@ fn title(unit: &Unit) -> String {
     let deployment = unit.bundle.as_ref().map(|bundle| format!("deployment {}, ", bundle.deployment));
     let plural = if unit.routes == 1 { "" } else { "s" };
     format!("{}: {}{} route{plural}", unit.key, deployment.unwrap_or_default(), unit.routes)
+}
+
+/// The first path, without its slash, that answers to a plain GET.
+fn simplest(unit: &Unit) -> Option<&str> {
+    let plain =
+        |route: &&Route| !route.resource.contains('{') && matches!(&route.verb, Verb::One(verb) if verb == "GET");
+    unit.bundle.as_ref()?.routes.iter().find(plain)?.resource.strip_prefix('/')
 }
 
 /// Where a stage answers.

@@ -1,6 +1,6 @@
 //! Waiting until files have changed and whoever writes them has finished.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,7 +32,9 @@ pub(crate) enum Notice {
 /// a watch on the file would go on watching the one that is gone.
 pub(crate) struct Watch {
     watcher: RecommendedWatcher,
-    followed: BTreeSet<PathBuf>,
+    followed: BTreeMap<PathBuf, Option<Identity>>,
+    /// Those that may be another folder under the same name by now: the watch is on the one that was there before.
+    stale: BTreeSet<PathBuf>,
     /// Those of them in which everything matters.
     folders: BTreeSet<PathBuf>,
     /// Names that matter though they do not look like manifests: files that the command line names.
@@ -56,34 +58,49 @@ impl Watch {
             }
         })?;
         let named = paths.iter().filter_map(|path| Some(path.file_name()?.to_owned())).collect();
-        Ok(Self { watcher, followed: BTreeSet::new(), folders: BTreeSet::new(), named, lost })
+        Ok(Self { watcher, followed: BTreeMap::new(), stale: BTreeSet::new(), folders: BTreeSet::new(), named, lost })
     }
 
     /// Watches exactly the folders of these files. True when one is new: what happened in it before now must be read
     /// again.
     pub(crate) fn follow(&mut self, files: &Files) -> bool {
         let wanted: BTreeSet<PathBuf> = files.folders.union(&files.outposts).cloned().collect();
-        for gone in self.followed.difference(&wanted) {
-            // The folder may be gone, and its watch with it.
-            self.watcher.unwatch(gone).ok();
-        }
-        let mut followed: BTreeSet<PathBuf> = self.followed.intersection(&wanted).cloned().collect();
+        let stale = std::mem::take(&mut self.stale);
+        let watcher = &mut self.watcher;
+        self.followed.retain(|folder, identity| {
+            let kept = wanted.contains(folder) && !stale.contains(folder) && *identity == identity_of(folder);
+            if !kept {
+                // The folder may be gone, and its watch with it.
+                watcher.unwatch(folder).ok();
+            }
+            kept
+        });
         let mut grown = false;
-        for new in wanted.difference(&self.followed) {
-            match self.watcher.watch(new, RecursiveMode::NonRecursive) {
-                Ok(()) => grown |= followed.insert(new.clone()),
+        for folder in wanted {
+            if self.followed.contains_key(&folder) {
+                continue;
+            }
+            let identity = identity_of(&folder);
+            match self.watcher.watch(&folder, RecursiveMode::NonRecursive) {
+                Ok(()) => {
+                    self.followed.insert(folder, identity);
+                    grown = true;
+                }
                 // A folder that has just gone needs no watch; any other fault is tried again with the next change.
-                Err(error) => tracing::debug!(folder = %new.display(), %error, "cannot watch"),
+                Err(error) => tracing::debug!(folder = %folder.display(), %error, "cannot watch"),
             }
         }
-        self.followed = followed;
         self.folders = files.folders.clone();
         grown
     }
 
     /// A folder of these files that is there and is not watched.
     pub(crate) fn blind<'a>(&self, files: &'a Files) -> Option<&'a Path> {
-        files.folders.iter().find(|folder| !self.followed.contains(*folder) && folder.exists()).map(PathBuf::as_path)
+        files
+            .folders
+            .iter()
+            .find(|folder| !self.followed.contains_key(*folder) && folder.exists())
+            .map(PathBuf::as_path)
     }
 
     /// Whether what is written there may be a manifest.
@@ -101,24 +118,41 @@ impl Watch {
         path.file_name().is_some_and(|name| self.named.contains(name))
     }
 
-    fn meaning(&self, event: &Event) -> Meaning {
+    fn meaning(&mut self, event: &Event) -> Meaning {
         if event.need_rescan() || self.lost.swap(false, Ordering::AcqRel) {
             return Meaning::Changed;
         }
-        let path = || event.paths.iter().find(|path| self.is_content(path)).cloned();
+        let path = event.paths.iter().find(|path| self.is_content(path)).cloned();
         match event.kind {
-            EventKind::Modify(ModifyKind::Data(_)) => path().map_or(Meaning::Nothing, Meaning::Opened),
-            EventKind::Modify(ModifyKind::Metadata(_)) => path().map_or(Meaning::Nothing, |_| Meaning::Changed),
-            EventKind::Access(AccessKind::Close(AccessMode::Write)) => path().map_or(Meaning::Nothing, Meaning::Closed),
+            EventKind::Modify(ModifyKind::Data(_)) => path.map_or(Meaning::Nothing, Meaning::Opened),
+            EventKind::Modify(ModifyKind::Metadata(_)) => path.map_or(Meaning::Nothing, |_| Meaning::Changed),
+            EventKind::Access(AccessKind::Close(AccessMode::Write)) => path.map_or(Meaning::Nothing, Meaning::Closed),
             EventKind::Access(_) => Meaning::Nothing,
             EventKind::Create(_)
             | EventKind::Remove(_)
             | EventKind::Modify(ModifyKind::Any | ModifyKind::Name(_) | ModifyKind::Other) => {
+                self.stale.extend(event.paths.iter().filter(|path| self.followed.contains_key(*path)).cloned());
                 let matters = event.paths.is_empty() || event.paths.iter().any(|path| self.is_structure(path));
                 if matters { Meaning::Changed } else { Meaning::Nothing }
             }
             EventKind::Any | EventKind::Other => Meaning::Changed,
         }
+    }
+}
+
+/// Which folder it is that has a name: device and number.
+type Identity = (u64, u64);
+
+fn identity_of(folder: &Path) -> Option<Identity> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        std::fs::metadata(folder).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = folder;
+        None
     }
 }
 
@@ -146,7 +180,7 @@ impl Settling {
     pub(crate) fn note(
         settling: Option<Self>,
         event: &notify::Result<Event>,
-        watch: &Watch,
+        watch: &mut Watch,
         now: Instant,
     ) -> Option<Self> {
         let meaning = match event {
@@ -214,25 +248,25 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn a_file_that_is_still_open_is_waited_for() {
-        let watch = watch();
+        let mut watch = watch();
         let event = |kind| Ok(Event::new(kind).add_path(PathBuf::from("/x/a.yaml")));
         let now = Instant::now();
         let written = event(EventKind::Modify(ModifyKind::Data(DataChange::Any)));
-        let settling = Settling::note(None, &written, &watch, now);
+        let settling = Settling::note(None, &written, &mut watch, now);
         assert_eq!(settling.as_ref().unwrap().due(), now + UNCLOSED);
         let closed = event(EventKind::Access(AccessKind::Close(AccessMode::Write)));
-        let settling = Settling::note(settling, &closed, &watch, now);
+        let settling = Settling::note(settling, &closed, &mut watch, now);
         assert_eq!(settling.unwrap().due(), now + QUIET);
     }
 
     #[test]
     fn a_writer_who_never_rests_is_not_waited_for_longer_than_a_second() {
-        let watch = watch();
+        let mut watch = watch();
         let event = Ok(Event::new(EventKind::Create(CreateKind::Any)).add_path(PathBuf::from("/x/a.yaml")));
         let start = Instant::now();
         let mut settling = None;
         for step in 0..200 {
-            settling = Settling::note(settling, &event, &watch, start + Duration::from_millis(10 * step));
+            settling = Settling::note(settling, &event, &mut watch, start + Duration::from_millis(10 * step));
         }
         assert_eq!(settling.unwrap().due(), start + LONGEST);
     }

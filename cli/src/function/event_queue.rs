@@ -60,7 +60,13 @@ async fn deliver(pool: &Rc<Pool>, invocation: Rc<Invocation>) {
             return tracing::error!(request_id, reason, "an event is dropped: it failed too often");
         }
         retries -= 1;
-        tracing::info!(request_id, reason, retries, seconds = delay.as_secs(), "an event failed and will be tried again");
+        tracing::info!(
+            request_id,
+            reason,
+            retries,
+            seconds = delay.as_secs(),
+            "an event failed and will be tried again"
+        );
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
             () = pool.reached(Phase::Draining) => {

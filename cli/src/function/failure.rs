@@ -16,7 +16,10 @@ pub(super) const MAX_STREAMED_RESPONSE: u64 = 200 * 1024 * 1024;
 #[derive(Clone, Debug)]
 pub(super) enum Failure {
     /// The handler said so itself; the body is its own.
-    Reported { error_type: String, body: Bytes },
+    Reported {
+        error_type: String,
+        body: Bytes,
+    },
     /// The process ended in the middle of the call, or before it asked for one.
     Exited(ExitStatus),
     /// The call, or the start of its process, took too long.

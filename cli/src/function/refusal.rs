@@ -14,7 +14,9 @@ pub(super) const MAX_EVENT_PAYLOAD: usize = 1024 * 1024;
 #[derive(Debug)]
 pub(super) enum Refusal {
     PayloadTooLarge,
-    EventTooLarge { size: u64 },
+    EventTooLarge {
+        size: u64,
+    },
     BodyBroken,
     InvalidPayload(String),
     InvalidClientContext,
@@ -32,9 +34,10 @@ impl Refusal {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::PayloadTooLarge | Self::EventTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::BodyBroken | Self::InvalidPayload(_) | Self::InvalidClientContext | Self::InvalidInvocationType(_) => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::BodyBroken
+            | Self::InvalidPayload(_)
+            | Self::InvalidClientContext
+            | Self::InvalidInvocationType(_) => StatusCode::BAD_REQUEST,
             Self::Throttled | Self::EventQueueFull => StatusCode::TOO_MANY_REQUESTS,
             Self::UnknownOperation => StatusCode::NOT_FOUND,
             Self::Lost => StatusCode::INTERNAL_SERVER_ERROR,

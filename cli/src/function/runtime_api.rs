@@ -136,7 +136,8 @@ async fn response(reports: &Reports, request_id: String, headers: &HeaderMap, bo
         None => buffered(reports, request_id, headers, body).await,
         Some(mode) if mode.eq_ignore_ascii_case(b"streaming") => streamed(reports, request_id, headers, body).await,
         Some(_) => {
-            let failure = Failure::Reported { error_type: "Runtime.InvalidResponseModeHeader".into(), body: Bytes::new() };
+            let failure =
+                Failure::Reported { error_type: "Runtime.InvalidResponseModeHeader".into(), body: Bytes::new() };
             report(reports, |taken| Report::Finished { request_id, result: Err(failure), taken }).await;
             problem(StatusCode::BAD_REQUEST, "InvalidFunctionResponseMode", "Invalid function response mode")
         }

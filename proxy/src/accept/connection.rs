@@ -204,7 +204,7 @@ fn is_not_tls(error: &io::Error) -> bool {
 }
 
 const NOT_TLS: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nConnection: close\r\n\
-    Content-Length: 66\r\n\r\n{\"message\":\"This port speaks HTTPS; the request came without TLS.\"}";
+    Content-Length: 67\r\n\r\n{\"message\":\"This port speaks HTTPS; the request came without TLS.\"}";
 const TIMED_OUT: &str = "HTTP/1.1 408 Request Timeout\r\nContent-Type: application/json\r\nConnection: close\r\n\
     Content-Length: 29\r\n\r\n{\"message\":\"Request Timeout\"}";
 

@@ -1,0 +1,197 @@
+//! What tests of several modules need: bundles, a core that serves them, requests.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use bundle::integration::{Backend, BackendTarget, Integration, IntegrationResponse, Mock, RequestMapping, Scheme};
+use bundle::route::{Action, Route, Verb};
+use bundle::{ApiIdentity, ApiKind, BasePath, BundleSet, Certificate, HostBundle, HostTable, StageBundle, StageKey};
+use http::{HeaderValue, Method, Request, Response, Version};
+use rustls::sign::CertifiedKey;
+
+use crate::body::Body;
+use crate::core::Core;
+use crate::exchange::{Client, Exchange, Record, RequestIds};
+use crate::live::{Broken, Live};
+use crate::options::{LocalCertificates, Options, Timeouts};
+use crate::proxy::Shared;
+
+struct NoCertificates;
+
+impl LocalCertificates for NoCertificates {
+    fn certificate(&self, _name: Option<&str>) -> Option<Arc<CertifiedKey>> {
+        None
+    }
+}
+
+/// A core that serves these bundles, and what of them it cannot.
+pub(crate) fn core(set: &BundleSet) -> (Rc<Core>, Vec<Broken>) {
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    let options = Options {
+        https: nowhere,
+        http: None,
+        admin: None,
+        workers: 1,
+        access_log: false,
+        timeouts: Timeouts::default(),
+        certificates: Arc::new(NoCertificates),
+        services: BTreeMap::new(),
+    };
+    let (live, broken) = Live::parse(set, &Live::default());
+    let shared = Arc::new(Shared::default());
+    shared.live.store(Arc::new(live));
+    shared.generation.fetch_add(1, Ordering::Release);
+    (Core::new(0, Arc::new(options), shared).expect("the system has randomness"), broken)
+}
+
+pub(crate) fn key(name: &str) -> StageKey {
+    StageKey { namespace: "default".to_owned(), name: name.to_owned() }
+}
+
+/// A REST API's stage of this name, with the variable `v`.
+pub(crate) fn stage(name: &str, routes: &[Route]) -> StageBundle {
+    StageBundle {
+        key: key(name),
+        api: ApiIdentity { name: "kit".to_owned(), id: "abcdefghij".to_owned(), kind: ApiKind::Rest },
+        stage_name: name.to_owned(),
+        deployment: 1,
+        account_id: "123456789012".to_owned(),
+        region: "eu-west-1".to_owned(),
+        variables: BTreeMap::from([("v".to_owned(), "one".to_owned())]),
+        routes: routes.to_vec(),
+        gateway_responses: BTreeMap::new(),
+        binary_media_types: Default::default(),
+        minimum_compression_size: None,
+    }
+}
+
+/// A route, `GET /pets`, to an action.
+pub(crate) fn route(method: &str, action: Action) -> Route {
+    let (verb, resource) = method.split_once(' ').expect("a verb and a path");
+    Route {
+        resource: resource.to_owned(),
+        resource_id: "abc123".to_owned(),
+        verb: if verb == "ANY" { Verb::Any } else { Verb::One(verb.to_owned()) },
+        operation: None,
+        requires: Default::default(),
+        action,
+    }
+}
+
+/// A route to a MOCK that answers its own method and path.
+pub(crate) fn mock(method: &str) -> Route {
+    route(method, Action::Serve(Box::new(Integration::Mock(mock_of("{statusCode: 200}", &[(None, method)])))))
+}
+
+/// A route to a backend of our own kind.
+pub(crate) fn backend(method: &str) -> Route {
+    let target = BackendTarget::Service {
+        namespace: "default".to_owned(),
+        name: "back".to_owned(),
+        port: 80,
+        scheme: Scheme::Http,
+    };
+    let backend = Backend { target, response_header_timeout_ms: 1000, idle_timeout_ms: 1000, max_body_bytes: 1000 };
+    route(method, Action::Serve(Box::new(Integration::Backend(backend))))
+}
+
+/// A MOCK with a JSON template, and responses by their pattern; each answers a text. `4xx` patterns answer 404.
+pub(crate) fn mock_of(request: &str, responses: &[(Option<&str>, &str)]) -> Mock {
+    let json = |text: &str| BTreeMap::from([("application/json".to_owned(), text.to_owned())]);
+    let response = |&(pattern, text): &(Option<&str>, &str)| IntegrationResponse {
+        selection_pattern: pattern.map(str::to_owned),
+        status: if pattern.is_some_and(|pattern| pattern.starts_with('4')) { 404 } else { 200 },
+        headers: BTreeMap::new(),
+        templates: json(text),
+        content_handling: None,
+    };
+    let request = RequestMapping { templates: json(request), ..Default::default() };
+    Mock { request, responses: responses.iter().map(response).collect() }
+}
+
+/// A host whose first path segment names one of these stages.
+pub(crate) fn default_host(host: &str, stages: &[&str]) -> HostBundle {
+    let stages = stages.iter().map(|&name| (name.to_owned(), key(name))).collect();
+    host_bundle(host, HostTable::Default { stages })
+}
+
+/// A host with stages under base paths.
+pub(crate) fn custom_host(host: &str, base_paths: &[(&str, &str)]) -> HostBundle {
+    let base_paths =
+        base_paths.iter().map(|&(path, stage)| BasePath { path: path.to_owned(), stage: key(stage) }).collect();
+    host_bundle(host, HostTable::Custom { base_paths })
+}
+
+fn host_bundle(host: &str, table: HostTable) -> HostBundle {
+    HostBundle { host: host.to_owned(), certificate: Certificate::Local, refuse: None, table }
+}
+
+pub(crate) fn set(stages: Vec<StageBundle>, hosts: Vec<HostBundle>) -> BundleSet {
+    BundleSet { stages: stages.into_iter().map(Arc::new).collect(), hosts: hosts.into_iter().map(Arc::new).collect() }
+}
+
+/// A request to `example.com`, unless a header says otherwise.
+pub(crate) fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> Exchange {
+    let mut builder = Request::builder().method(method).uri(target);
+    for (name, value) in headers {
+        builder = builder.header(*name, *value);
+    }
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+        builder = builder.header("host", "example.com");
+    }
+    let (parts, ()) = builder.body(()).expect("a request").into_parts();
+    let client = Client {
+        peer: SocketAddr::from(([192, 0, 2, 7], 4711)),
+        local: SocketAddr::from(([127, 0, 0, 1], 443)),
+        sni: None,
+    };
+    Exchange {
+        method: parts.method,
+        uri: parts.uri,
+        path: Default::default(),
+        version: Version::HTTP_11,
+        headers: parts.headers,
+        body: Body::empty(),
+        upgrade: None,
+        client: Arc::new(client),
+        received: Instant::now(),
+        ids: RequestIds {
+            request: HeaderValue::from_static("01234567-89ab-4def-8123-456789abcdef"),
+            extended: HeaderValue::from_static("AAAAAAAAAAAAAAA="),
+        },
+        routed: None,
+        record: Record::default(),
+    }
+}
+
+/// The same request over a connection whose TLS asked for a name.
+pub(crate) fn with_sni(mut exchange: Exchange, sni: &str) -> Exchange {
+    let Client { peer, local, .. } = *exchange.client;
+    exchange.client = Arc::new(Client { peer, local, sni: Some(sni.into()) });
+    exchange
+}
+
+/// An answer: its status, headers, and body as text.
+pub(crate) fn read(response: Response<Body>) -> (u16, http::HeaderMap, String) {
+    let (parts, body) = response.into_parts();
+    let body = run(body.collect(1 << 20)).expect("a body");
+    (parts.status.as_u16(), parts.headers, String::from_utf8(body.to_vec()).expect("text"))
+}
+
+/// Runs a future on a runtime of its own.
+pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
+}
+
+/// Serves a request from beginning to end.
+pub(crate) fn serve(core: &Rc<Core>, exchange: Exchange) -> (u16, http::HeaderMap, String) {
+    read(run(crate::serve::serve(core, exchange)))
+}
+
+pub(crate) fn method(name: &str) -> Method {
+    Method::from_bytes(name.as_bytes()).expect("a method")
+}

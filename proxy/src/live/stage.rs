@@ -1,0 +1,214 @@
+//! One stage and its routes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use bundle::integration::Integration;
+use bundle::route::{Refusal, Verb};
+use bundle::{ApiKind, Digest, StageBundle, StageKey};
+
+use crate::dispatch::pattern::Pattern;
+use crate::dispatch::trie::{Builder, Router, Verbs};
+use crate::live::gateway_response::GatewayResponses;
+use crate::live::selection::Patterns;
+use crate::live::{Broken, backend, http, mock};
+
+/// One stage.
+pub struct Stage {
+    pub key: StageKey,
+    pub digest: Digest,
+    pub api_name: Box<str>,
+    pub api_id: Box<str>,
+    pub kind: ApiKind,
+    /// `$context.stage`, first segment of the default URL.
+    pub name: Box<str>,
+    pub deployment: u64,
+    pub account_id: Box<str>,
+    pub region: Box<str>,
+    pub variables: BTreeMap<String, String>,
+    /// Path and verb to an index of `routes`.
+    pub router: Router,
+    pub routes: Vec<Route>,
+    pub gateway_responses: GatewayResponses,
+    /// What of it cannot be served.
+    pub broken: Vec<Broken>,
+}
+
+/// One method of one resource.
+pub struct Route {
+    /// `/pets/{id}`.
+    pub resource: Box<str>,
+    pub resource_id: Box<str>,
+    /// `GET`, or `ANY`.
+    pub verb: Box<str>,
+    /// Names of the path parameters, in the order of the path; a greedy one without its `+`.
+    pub parameters: Vec<Box<str>>,
+    pub action: Action,
+}
+
+/// What answers.
+pub enum Action {
+    Refuse(Refusal),
+    Mock(mock::Mock),
+    Http(http::Http),
+    HttpProxy(http::HttpProxy),
+    Backend(backend::Backend),
+}
+
+/// What an integration must know to be parsed.
+pub struct Scope<'a> {
+    /// The stage it belongs to.
+    pub bundle: &'a StageBundle,
+    /// Selection patterns met so far.
+    pub patterns: &'a Patterns,
+}
+
+/// An HTTP API's route for what no other one matches.
+const DEFAULT_ROUTE: &str = "$default";
+
+impl Stage {
+    /// The stage of a bundle, taken over from before if the bundle is the same one, or has the same content.
+    pub(super) fn renew(
+        before: &Arc<Self>,
+        origin: Option<&Weak<StageBundle>>,
+        bundle: &Arc<StageBundle>,
+    ) -> Arc<Self> {
+        if origin.is_some_and(|origin| std::ptr::eq(origin.as_ptr(), Arc::as_ptr(bundle))) {
+            return Arc::clone(before);
+        }
+        let digest = Digest::of_value(&**bundle);
+        if before.digest == digest { Arc::clone(before) } else { Arc::new(Self::parse(bundle, digest)) }
+    }
+
+    /// Parses a stage: always, and everything in it. A route that does not work is refused, its neighbours serve.
+    pub(super) fn parse(bundle: &StageBundle, digest: Digest) -> Self {
+        let patterns = Patterns::default();
+        let scope = Scope { bundle, patterns: &patterns };
+        let mut broken = Vec::new();
+        let mut report = |route: &bundle::route::Route, message: String| {
+            let route = format!("{} {}", verb_name(&route.verb), route.resource);
+            broken.push(Broken { stage: bundle.key.clone(), route, message });
+        };
+        let mut routes = Vec::with_capacity(bundle.routes.len());
+        let mut builder = Builder::new(bundle.api.kind == ApiKind::Http);
+        // Routes whose path does not work claim what is left after the others: better refused than let through to
+        // another route.
+        let mut late = Vec::new();
+        for (index, source) in bundle.routes.iter().enumerate() {
+            let is_default =
+                bundle.api.kind == ApiKind::Http && source.resource.trim_start_matches('/') == DEFAULT_ROUTE;
+            let (pattern, reason) = if is_default { Default::default() } else { Pattern::parse(&source.resource) };
+            let route = Route::parse(source, &pattern, reason.clone(), &scope, |message| report(source, message));
+            if reason.is_some() {
+                late.push((index, pattern));
+            } else {
+                let verbs = route.verbs(source);
+                let inserted =
+                    if is_default { builder.insert_fallback(index) } else { builder.insert(&pattern, verbs, index) };
+                if let Err(taken) = inserted {
+                    let other = bundle.routes.get(taken.by).map_or("", |route| &route.resource);
+                    report(source, format!("`{other}` takes the same requests"));
+                }
+            }
+            routes.push(route);
+        }
+        for (index, pattern) in late {
+            // Whoever has the place already serves it; the route itself is reported above.
+            builder.insert(&pattern, routes[index].verbs(&bundle.routes[index]), index).unwrap_or(());
+        }
+        let mut messages = Vec::new();
+        let gateway_responses = GatewayResponses::parse(&bundle.gateway_responses, &bundle.variables, &mut messages);
+        let of_stage = |message| Broken { stage: bundle.key.clone(), route: String::new(), message };
+        broken.extend(messages.into_iter().map(of_stage));
+        Self {
+            key: bundle.key.clone(),
+            digest,
+            api_name: bundle.api.name.as_str().into(),
+            api_id: bundle.api.id.as_str().into(),
+            kind: bundle.api.kind,
+            name: bundle.stage_name.as_str().into(),
+            deployment: bundle.deployment,
+            account_id: bundle.account_id.as_str().into(),
+            region: bundle.region.as_str().into(),
+            variables: bundle.variables.clone(),
+            router: builder.build(),
+            routes,
+            gateway_responses,
+            broken,
+        }
+    }
+}
+
+impl Route {
+    /// Parses a route. `path` says what is wrong with its path.
+    fn parse(
+        route: &bundle::route::Route,
+        pattern: &Pattern,
+        path: Option<String>,
+        scope: &Scope<'_>,
+        mut report: impl FnMut(String),
+    ) -> Self {
+        let action = match path {
+            Some(message) => Err(("InvalidPath", message)),
+            None => Action::parse(route, scope),
+        };
+        let action = action.unwrap_or_else(|(reason, message)| {
+            report(message.clone());
+            Action::Refuse(Refusal { reason: reason.to_owned(), message })
+        });
+        Self {
+            resource: route.resource.as_str().into(),
+            resource_id: route.resource_id.as_str().into(),
+            verb: verb_name(&route.verb).into(),
+            parameters: pattern.parameters().map(Into::into).collect(),
+            action,
+        }
+    }
+
+    /// The verbs it takes. A refused `ANY` takes every one, since what it refuses may have been a `backend`.
+    fn verbs<'a>(&self, source: &'a bundle::route::Route) -> Verbs<'a> {
+        match (&source.verb, &self.action) {
+            (Verb::One(verb), _) => Verbs::One(verb),
+            (Verb::Any, Action::Refuse(_) | Action::Backend(_)) => Verbs::Every,
+            (Verb::Any, Action::Mock(_) | Action::Http(_) | Action::HttpProxy(_)) => Verbs::Seven,
+        }
+    }
+}
+
+impl Action {
+    /// Parses what answers; else a reason and a message.
+    fn parse(route: &bundle::route::Route, scope: &Scope<'_>) -> Result<Self, (&'static str, String)> {
+        if let Some(guard) = route.requires.first() {
+            return Err(("UnknownGuard", format!("this proxy does not know the guard `{guard}`")));
+        }
+        let integration = match &route.action {
+            bundle::route::Action::Refuse(refusal) => return Ok(Self::Refuse(refusal.clone())),
+            bundle::route::Action::Serve(integration) => &**integration,
+        };
+        let action = match integration {
+            Integration::Mock(mock) => mock::Mock::parse(mock, scope).map(Self::Mock),
+            Integration::Http(http) => http::Http::parse(http, scope).map(Self::Http),
+            Integration::HttpProxy(proxy) => http::HttpProxy::parse(proxy, scope.bundle).map(Self::HttpProxy),
+            Integration::Backend(backend) => backend::Backend::parse(backend, scope.bundle).map(Self::Backend),
+            Integration::Unknown(_) => {
+                return Err(("UnknownIntegration", "this proxy does not know the kind of integration".to_owned()));
+            }
+        };
+        action.map_err(|message| ("InvalidIntegration", message))
+    }
+}
+
+fn verb_name(verb: &Verb) -> &str {
+    match verb {
+        Verb::Any => "ANY",
+        Verb::One(verb) => verb,
+    }
+}
+
+#[cfg(test)]
+impl Scope<'_> {
+    /// A scope for tests.
+    pub(crate) fn with_test_scope<T>(test: impl FnOnce(&Scope<'_>) -> T) -> T {
+        test(&Scope { bundle: &crate::fixture::stage("prod", &[]), patterns: &Patterns::default() })
+    }
+}
