@@ -126,6 +126,10 @@ fn every_example_is_fine() {
     let mut count = 0;
     for example in std::fs::read_dir(&examples).unwrap() {
         let example = example.unwrap().path();
+        // Handlers of functions are no manifests; their own tests run them.
+        if example.ends_with("functions") {
+            continue;
+        }
         let output = lint(&examples, &[&example.to_string_lossy()]);
         assert_eq!((stdout(&output), output.status.code()), ("", Some(0)), "{}", example.display());
         count += 1;

@@ -1,12 +1,12 @@
 //! How long it takes to read and compile a large document, and how much memory that needs:
 //! `cargo run --release -p stagegate-compile --example measure [-- FILE]`.
 
-use std::fmt::Write as _;
 use std::time::Instant;
 
 use compile::{Contract, Document, Gateway, ObjectKey, StageInputs, compile_stage, link};
 use crds::StageSpec;
 
+#[allow(dead_code, reason = "a test shares the rest of this file")]
 fn main() {
     if let Some(file) = std::env::args().nth(1) {
         let text = std::fs::read_to_string(&file).unwrap_or_default();
@@ -21,6 +21,7 @@ fn main() {
     }
 }
 
+#[allow(dead_code, reason = "a test shares the rest of this file")]
 fn measure(name: &str, text: &str) {
     let start = Instant::now();
     let document = Document::new(name, text);
@@ -64,7 +65,7 @@ fn measure(name: &str, text: &str) {
 }
 
 /// A document with so many routes, each with a mapping, two responses and so many bytes of description.
-fn document(routes: usize, padding: usize) -> String {
+pub(crate) fn document(routes: usize, padding: usize) -> String {
     let mut paths = String::new();
     for index in 0..routes / 2 {
         let (group, comma) = (index / 50, if index == 0 { "" } else { "," });
@@ -74,12 +75,12 @@ fn document(routes: usize, padding: usize) -> String {
                 "d".repeat(padding)
             )
         };
-        let _ =
-            write!(paths, r#"{comma}"/g{group}/r{index}/{{id}}":{{{},{}}}"#, integration("get"), integration("put"));
+        paths += &format!(r#"{comma}"/g{group}/r{index}/{{id}}":{{{},{}}}"#, integration("get"), integration("put"));
     }
     format!(r#"{{"openapi":"3.0.3","info":{{"title":"large","version":"1"}},"paths":{{{paths}}}}}"#)
 }
 
+#[allow(dead_code, reason = "a test shares the rest of this file")]
 fn peak_memory_mb() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

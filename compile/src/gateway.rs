@@ -30,9 +30,3 @@ impl Gateway {
         }
     }
 }
-
-impl Default for Gateway {
-    fn default() -> Self {
-        Self { any_stage: false, default_host_optional: false, ..Self::dev() }
-    }
-}

@@ -71,6 +71,15 @@ impl<'d> Node<'d> {
         self.value.as_str()
     }
 
+    /// The value for a message: what is in objects and lists is not shown, their order means nothing.
+    pub(crate) fn shown(&self) -> String {
+        match self.value {
+            Value::Object(_) => "an object".to_owned(),
+            Value::Array(_) => "a list".to_owned(),
+            scalar => format!("`{scalar}`"),
+        }
+    }
+
     /// Text, or a number written as such: `200` and `"200"`, `1.0` and `"1.0"` mean the same.
     pub(crate) fn loose_text(&self) -> Option<Cow<'d, str>> {
         match self.value {

@@ -17,18 +17,32 @@ use crate::reference::ConfigMapKeyRef;
     version = "v1alpha1",
     kind = "ApiDefinition",
     namespaced,
+    doc = "An API: the contract, which a deployment snapshots.",
     status = "ApiDefinitionStatus",
     shortname = "apidef",
     category = "stagegate",
+    printcolumn(
+        name = "Accepted",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Accepted")].status"#
+    ),
+    printcolumn(name = "Routes", type_ = "integer", json_path = ".status.routes"),
+    printcolumn(name = "Deployment", type_ = "integer", json_path = ".status.latestDeployment"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     derive = "PartialEq"
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "has(self.openapi) != has(self.openapiFrom)",
+    "message": "exactly one of openapi and openapiFrom is needed"
+}]))]
 pub struct ApiDefinitionSpec {
     /// For people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// The document itself. Exactly one of `openapi` and `openapiFrom`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "document")]
     pub openapi: Option<Value>,
     /// Where the document is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -38,15 +52,29 @@ pub struct ApiDefinitionSpec {
     pub backend: Option<Backend>,
 }
 
+/// One atomic object without a schema: OpenAPI has its own, and what a document does not say must not be filled in.
+fn document(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "x-kubernetes-preserve-unknown-fields": true,
+        "x-kubernetes-map-type": "atomic"
+    })
+}
+
 /// Where a document is: exactly one of the two.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "has(self.configMapKeyRef) != has(self.configMapKeyRefs)",
+    "message": "exactly one of configMapKeyRef and configMapKeyRefs is needed"
+}]))]
 pub struct OpenApiFrom {
     /// One key of a ConfigMap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_key_ref: Option<ConfigMapKeyRef>,
     /// Several keys, joined in order: for documents too large for one ConfigMap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
     pub config_map_key_refs: Option<Vec<ConfigMapKeyRef>>,
 }
 

@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 /// are kept, bodies stream both ways, trailers, SSE, gRPC and WebSocket work.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "has(self.service) != has(self.url)",
+    "message": "exactly one of service and url is needed"
+}]))]
 pub struct Backend {
     /// A Service in the cluster. Exactly one of `service` and `url`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -16,12 +20,15 @@ pub struct Backend {
     pub url: Option<String>,
     /// How long to wait for the backend's response headers, as `30s` or `500ms`. Default `30s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^([0-9]+(ms|s|m|h))+$"))]
     pub response_header_timeout: Option<String>,
     /// Longest silence in a body or a tunnel. Default `5m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^([0-9]+(ms|s|m|h))+$"))]
     pub idle_timeout: Option<String>,
     /// Largest request body, as a Kubernetes quantity. Default `10Mi`. gRPC and tunnels have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[0-9]+(Ki|Mi|Gi|Ti|k|M|G|T)?$"))]
     pub max_body_bytes: Option<String>,
 }
 
@@ -35,6 +42,7 @@ pub struct ServiceRef {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// Port of the Service.
+    #[schemars(range(min = 1, max = 65535))]
     pub port: u16,
     /// Protocol spoken. Default `http`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

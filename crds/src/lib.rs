@@ -1,6 +1,7 @@
 //! Stagegate's resource types: what a user writes. Their docs are what `kubectl explain` prints.
 
 #![deny(missing_docs)]
+#![allow(clippy::duplicated_attributes, reason = "every printer column has a type")]
 
 pub mod api_definition;
 pub mod backend;

@@ -30,6 +30,7 @@ pub struct MethodSetting {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Throttle {
     /// Requests per second that refill the bucket.
+    #[schemars(range(min = 0))]
     pub rate: f64,
     /// Requests the bucket holds.
     pub burst: u32,
@@ -44,6 +45,7 @@ pub struct MethodCache {
     pub enabled: Option<bool>,
     /// How long an answer is kept, 0 to 3600 seconds. Default 300.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 3600))]
     pub ttl_seconds: Option<u32>,
     /// Whether `Cache-Control: max-age=0` needs the right to invalidate. Default true.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -18,8 +18,19 @@ use crate::reference::{NameRef, SecretRef};
     version = "v1alpha1",
     kind = "Stage",
     namespaced,
+    doc = "A name that points at a deployment of an API and carries everything that changes without one.",
     status = "StageStatus",
     category = "stagegate",
+    printcolumn(name = "API", type_ = "string", json_path = ".spec.apiRef.name"),
+    printcolumn(name = "Deployment", type_ = "integer", json_path = ".status.deployment"),
+    printcolumn(name = "Pinned", type_ = "boolean", json_path = ".status.pinned", priority = "1"),
+    printcolumn(
+        name = "Programmed",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Programmed")].status"#
+    ),
+    printcolumn(name = "URL", type_ = "string", json_path = ".status.url"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     derive = "PartialEq"
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -28,6 +39,7 @@ pub struct StageSpec {
     pub api_ref: NameRef,
     /// First path segment of the default URL: letters, digits, `_` and `-`, at most 128. Default: the object's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^([A-Za-z0-9_-]{1,128}|\$default)$"))]
     pub stage_name: Option<String>,
     /// Whether a changed ApiDefinition is deployed at once. Default `Automatic`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -40,10 +52,12 @@ pub struct StageSpec {
     pub gateway: Option<String>,
     /// Custom domains. The default host is always there too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
     pub hosts: Vec<Host>,
     /// Stage variables: at most 100; names of letters, digits and `_` (64 at most), values of letters, digits and
     /// `-._~:/?#&=,` (512 at most).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "variables")]
     pub variables: BTreeMap<String, String>,
     /// Settings of methods.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -59,6 +73,7 @@ pub struct StageSpec {
     pub access_log: Option<AccessLog>,
     /// Who answers for a Lambda function named in the document, by the function's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 1024))]
     pub functions: BTreeMap<String, Function>,
     /// Calls to AWS services, and to what imitates them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,6 +81,19 @@ pub struct StageSpec {
     /// Access keys and policies for `AWS_IAM` methods: a Secret with `principals.json`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub principals: Option<SecretRef>,
+}
+
+/// Stage variables: the values that Amazon takes, in number and length too.
+fn variables(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "maxProperties": 100,
+        "additionalProperties": {
+            "type": "string",
+            "maxLength": 512,
+            "pattern": "^[A-Za-z0-9._~:/?#&=,-]+$"
+        }
+    })
 }
 
 /// Whether a changed ApiDefinition is deployed at once.
@@ -116,9 +144,11 @@ pub struct Canary {
     /// Number of the deployment.
     pub deployment: u64,
     /// Share of the traffic, 0 to 100.
+    #[schemars(range(min = 0, max = 100))]
     pub percent: f64,
     /// Stage variables that differ there.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "variables")]
     pub variables: BTreeMap<String, String>,
     /// Whether it shares the stage's cache. Default false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -128,14 +158,23 @@ pub struct Canary {
 /// Access log of a stage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "self.format.contains('$context.requestId') || self.format.contains('$context.extendedRequestId')",
+    "message": "the format must hold $context.requestId or $context.extendedRequestId"
+}]))]
 pub struct AccessLog {
     /// One line with `$context` variables; must hold `$context.requestId` or `$context.extendedRequestId`.
+    #[schemars(length(max = 3072))]
     pub format: String,
 }
 
 /// Who answers for a function; exactly one of the two. Speaks the Lambda Invoke API.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "has(self.service) != has(self.url)",
+    "message": "exactly one of service and url is needed"
+}]))]
 pub struct Function {
     /// A Service in the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -154,6 +193,7 @@ pub struct Aws {
     pub region: Option<String>,
     /// Twelve digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[0-9]{12}$"))]
     pub account_id: Option<String>,
     /// Endpoints by the service's name in the ARN. Default: Amazon's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -14,9 +14,19 @@ use crate::methods::Throttle;
     version = "v1alpha1",
     kind = "UsagePlan",
     namespaced,
+    doc = "Who may call how much: limits and meters the callers of stages by their API keys.",
     status = "UsagePlanStatus",
     shortname = "plan",
     category = "stagegate",
+    printcolumn(
+        name = "Accepted",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Accepted")].status"#
+    ),
+    printcolumn(name = "Keys", type_ = "integer", json_path = ".status.keys"),
+    printcolumn(name = "Quota", type_ = "integer", json_path = ".spec.quota.limit"),
+    printcolumn(name = "Period", type_ = "string", json_path = ".spec.quota.period"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     derive = "PartialEq"
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -43,6 +53,7 @@ pub struct PlanStage {
     pub name: String,
     /// Rate limits per key of single methods, at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
     pub methods: Vec<PlanMethod>,
 }
 
@@ -61,8 +72,13 @@ pub struct PlanMethod {
 /// Requests per period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "!has(self.offset) || self.offset <= self.limit",
+    "message": "offset is at most limit"
+}]))]
 pub struct Quota {
     /// Requests per period.
+    #[schemars(range(min = 1))]
     pub limit: u64,
     /// The period; it starts at 00:00 UTC.
     pub period: Period,

@@ -23,6 +23,8 @@ pub enum Rejection {
     RequestTooLarge,
     /// The client's body broke off. 400, which nobody may be there to read.
     RequestAborted,
+    /// The client's body stopped coming. 408.
+    RequestTimeout,
     /// A mapping wants JSON and the body is none. 400 `Invalid JSON in request body`.
     InvalidJsonBody,
     /// No template for this media type. 415.

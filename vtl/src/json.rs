@@ -25,23 +25,35 @@ pub fn parse(text: &str) -> Result<Value, JsonError> {
 
 /// The same; strings of the result share the text instead of copying from it.
 pub(crate) fn parse_shared(text: &Rc<Box<str>>) -> Result<Value, JsonError> {
-    let mut reader = Reader { text, bytes: text.as_bytes(), at: 0, stack: Vec::new() };
+    let mut reader =
+        Reader { text, bytes: text.as_bytes(), at: 0, items: Vec::with_capacity(16), members: Vec::with_capacity(16) };
     reader.skip_blanks();
     if reader.peek().is_none() {
         return Ok(Value::from_static(""));
     }
     // The outermost value has no stop characters: an unquoted text runs to the end.
-    reader.value(b"", 0)?;
-    Ok(reader.stack.pop().unwrap_or_default())
+    reader.value(Place::Item, b"", 0)?;
+    Ok(reader.items.pop().unwrap_or_default())
 }
 
 struct Reader<'a> {
     text: &'a Rc<Box<str>>,
     bytes: &'a [u8],
     at: usize,
-    /// Keys, values and items of the containers being read, outermost first; a finished container takes its
-    /// own off the end, so that each is allocated once and in its size.
-    stack: Vec<Value>,
+    /// Items and members of the containers being read, outermost first; a finished container takes its own
+    /// off the end, so that each is allocated once and in its size. Values are made where they belong: a
+    /// value returned is a value copied several times.
+    items: Vec<Value>,
+    members: Vec<(Value, Value)>,
+}
+
+/// Where a value goes.
+#[derive(Clone, Copy)]
+enum Place {
+    /// The end of the items.
+    Item,
+    /// The last member, whose key is there.
+    Member,
 }
 
 impl Reader<'_> {
@@ -64,26 +76,46 @@ impl Reader<'_> {
         JsonError(format!("Unexpected character ({c}) at position {}.", self.at).into())
     }
 
-    /// Reads a value onto the stack.
-    fn value(&mut self, stops: &[u8], depth: u32) -> Result<(), JsonError> {
+    #[inline(always)]
+    fn set(&mut self, place: Place, value: Value) {
+        match place {
+            Place::Item => self.items.push(value),
+            Place::Member => {
+                if let Some((_, member)) = self.members.last_mut() {
+                    *member = value;
+                }
+            }
+        }
+    }
+
+    /// Reads a value to its place.
+    fn value(&mut self, place: Place, stops: &[u8], depth: u32) -> Result<(), JsonError> {
         if depth > DEPTH {
             let message = format!("Maximum nesting depth of {DEPTH} reached at position {}.", self.at);
             return Err(JsonError(message.into()));
         }
         self.skip_blanks();
-        let value = match self.peek() {
+        match self.peek() {
             None => return Err(self.end("EOF")),
             Some(b':' | b'}' | b']') => return Err(self.unexpected()),
-            Some(b'{') => return self.object(depth),
-            Some(b'[') => return self.array(depth),
-            Some(quote @ (b'"' | b'\'')) => Value::Str(self.quoted(quote)?),
-            Some(first) => match self.simple(stops) {
-                Some(simple) => simple,
-                None if first.is_ascii_digit() || first == b'-' => self.number(stops),
-                None => self.word(stops),
+            Some(b'{') => return self.object(place, depth),
+            Some(b'[') => return self.array(place, depth),
+            Some(quote @ (b'"' | b'\'')) => match self.plain_quoted(quote) {
+                Some((start, end)) => self.set(place, Value::Str(Text::window(self.text, start, end))),
+                None => {
+                    let text = self.quoted(quote)?;
+                    self.set(place, Value::Str(text));
+                }
             },
-        };
-        self.stack.push(value);
+            Some(first) => match self.simple(stops) {
+                Some(simple) => self.set(place, simple),
+                None => {
+                    let number = first.is_ascii_digit() || first == b'-';
+                    let value = if number { self.number(stops) } else { self.word(stops) };
+                    self.set(place, value);
+                }
+            },
+        }
         Ok(())
     }
 
@@ -122,11 +154,11 @@ impl Reader<'_> {
         Some(value)
     }
 
-    fn object(&mut self, depth: u32) -> Result<(), JsonError> {
+    fn object(&mut self, place: Place, depth: u32) -> Result<(), JsonError> {
         self.at += 1;
-        let own = self.stack.len();
+        let own = self.members.len();
         loop {
-            let key = match self.peek() {
+            match self.peek() {
                 None => return Err(self.end("null")),
                 Some(b' ' | b'\t' | b'\r' | b'\n' | b',') => {
                     self.at += 1;
@@ -135,24 +167,31 @@ impl Reader<'_> {
                 Some(b':' | b']' | b'[' | b'{') => return Err(self.unexpected()),
                 Some(b'}') => {
                     self.at += 1;
-                    let map = Map::of_flat(self.stack.drain(own..));
-                    self.stack.push(Value::Map(Rc::new(map)));
+                    let map = Map::of_members(&mut self.members, own);
+                    self.set(place, Value::Map(Rc::new(map)));
                     return Ok(());
                 }
-                Some(quote @ (b'"' | b'\'')) => self.quoted(quote)?,
+                Some(quote @ (b'"' | b'\'')) => match self.plain_quoted(quote) {
+                    Some((start, end)) => {
+                        self.members.push((Value::Str(Text::window(self.text, start, end)), Value::Null));
+                    }
+                    None => {
+                        let key = self.quoted(quote)?;
+                        self.members.push((Value::Str(key), Value::Null));
+                    }
+                },
                 Some(_) => {
                     let (start, end) = self.unquoted(b":");
-                    Text::window(self.text, start, end)
+                    self.members.push((Value::Str(Text::window(self.text, start, end)), Value::Null));
                 }
-            };
+            }
             self.skip_blanks();
             match self.peek() {
                 None => return Err(self.end("null")),
                 Some(b':') => self.at += 1,
                 Some(_) => return Err(self.unexpected()),
             }
-            self.stack.push(Value::Str(key));
-            self.value(b",}", depth + 1)?;
+            self.value(Place::Member, b",}", depth + 1)?;
             self.skip_blanks();
             match self.peek() {
                 None => return Err(self.end("null")),
@@ -162,21 +201,21 @@ impl Reader<'_> {
         }
     }
 
-    fn array(&mut self, depth: u32) -> Result<(), JsonError> {
+    fn array(&mut self, place: Place, depth: u32) -> Result<(), JsonError> {
         self.at += 1;
-        let own = self.stack.len();
+        let own = self.items.len();
         loop {
             match self.peek() {
                 None => return Err(self.end("EOF")),
                 Some(b' ' | b'\t' | b'\r' | b'\n' | b',') => self.at += 1,
                 Some(b']') => {
                     self.at += 1;
-                    let list = Value::json_list(self.stack.drain(own..).collect());
-                    self.stack.push(list);
+                    let list = Value::json_list(self.items.split_off(own));
+                    self.set(place, list);
                     return Ok(());
                 }
                 Some(b':' | b'}') => return Err(self.unexpected()),
-                Some(_) => self.value(b",]", depth + 1)?,
+                Some(_) => self.value(Place::Item, b",]", depth + 1)?,
             }
         }
     }
@@ -208,6 +247,19 @@ impl Reader<'_> {
             Ok(number) if text.len() <= 18 => Value::Double(number),
             _ => Value::Big(text.into()),
         }
+    }
+
+    /// The ends of a quoted text, if it has no escape and has an end.
+    #[inline]
+    fn plain_quoted(&mut self, quote: u8) -> Option<(usize, usize)> {
+        let start = self.at + 1;
+        let rest = self.bytes.get(start..)?;
+        let length = rest.iter().position(|c| *c == quote || *c == b'\\')?;
+        if rest[length] != quote {
+            return None;
+        }
+        self.at = start + length + 1;
+        Some((start, start + length))
     }
 
     fn quoted(&mut self, quote: u8) -> Result<Text, JsonError> {

@@ -110,6 +110,21 @@ pub(crate) fn replace<E>(
 ) -> Result<Result<String, String>, E> {
     let mut out = String::with_capacity(text.len());
     let mut done = 0;
+    if !replacement.contains(['$', '\\']) {
+        // Without groups the search is several times as fast.
+        for found in regex.find_iter(text) {
+            out.push_str(&text[done..found.start()]);
+            out.push_str(replacement);
+            done = found.end();
+            each(out.len())?;
+            if first_only {
+                break;
+            }
+        }
+        out.push_str(&text[done..]);
+        each(out.len())?;
+        return Ok(Ok(out));
+    }
     for groups in regex.captures_iter(text) {
         let Some(whole) = groups.get(0) else { break };
         out.push_str(&text[done..whole.start()]);

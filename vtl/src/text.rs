@@ -2,7 +2,7 @@
 
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::rc::Rc;
 
 /// An immutable string. Cloning never copies the characters, so a field of a parsed body can be a
@@ -15,10 +15,10 @@ enum Repr {
     Static(&'static str),
     Shared(Rc<str>),
     /// A thin pointer, so that a `Text` takes three words.
+    /// Both ends in one word: halves written apart and read together would stall the processor.
     Window {
         whole: Rc<Box<str>>,
-        start: u32,
-        end: u32,
+        span: u64,
     },
 }
 
@@ -29,13 +29,13 @@ impl Text {
     }
 
     /// The part of `whole` between two byte offsets. Falls back to a copy where a window cannot say it.
+    #[inline]
     pub(crate) fn window(whole: &Rc<Box<str>>, start: usize, end: usize) -> Self {
-        if start == end {
-            return Text(Repr::Static(""));
-        }
-        match (u32::try_from(start), u32::try_from(end)) {
-            (Ok(start), Ok(end)) => Text(Repr::Window { whole: Rc::clone(whole), start, end }),
-            _ => Text::from(&whole[start..end]),
+        // `start` is not beyond `end`.
+        if end <= u32::MAX as usize {
+            Text(Repr::Window { whole: Rc::clone(whole), span: (start as u64) << 32 | end as u64 })
+        } else {
+            Text::from(&whole[start..end])
         }
     }
 
@@ -44,7 +44,7 @@ impl Text {
         match &self.0 {
             Repr::Static(text) => text.len(),
             Repr::Shared(text) => text.len(),
-            Repr::Window { start, end, .. } => (end - start) as usize,
+            Repr::Window { span, .. } => bounds(*span).len(),
         }
     }
 
@@ -58,7 +58,7 @@ impl Text {
         match &self.0 {
             Repr::Static(text) => text.as_bytes(),
             Repr::Shared(text) => text.as_bytes(),
-            Repr::Window { whole, start, end } => &whole.as_bytes()[*start as usize..*end as usize],
+            Repr::Window { whole, span } => &whole.as_bytes()[bounds(*span)],
         }
     }
 
@@ -67,9 +67,13 @@ impl Text {
         match &self.0 {
             Repr::Static(text) => text,
             Repr::Shared(text) => text,
-            Repr::Window { whole, start, end } => &whole[*start as usize..*end as usize],
+            Repr::Window { whole, span } => &whole[bounds(*span)],
         }
     }
+}
+
+fn bounds(span: u64) -> Range<usize> {
+    (span >> 32) as usize..(span & 0xffff_ffff) as usize
 }
 
 impl Deref for Text {

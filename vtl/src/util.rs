@@ -2,8 +2,6 @@
 //!
 //! What AppSync has beyond (`toJson`, `time`, `error`) does not exist here and renders empty.
 
-use std::fmt::Write;
-
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -45,7 +43,11 @@ pub(crate) fn call(name: &str, argument: &Value, meter: &mut Meter) -> Eval<Valu
     meter.scratch(text.len())?;
     let made = match name {
         "escapeJavaScript" if text.bytes().all(needs_no_escape) => return Ok(Value::Str(text)),
-        "escapeJavaScript" => escape_java_script(&text),
+        "escapeJavaScript" => {
+            let mut escaped = String::with_capacity(text.len() + 16);
+            escape_java_script(&text, &mut escaped);
+            escaped
+        }
         "parseJson" => {
             meter.step(text.len() as u64 / 16)?;
             meter.scratch(text.len().saturating_mul(4).min(meter.output_limit()))?;
@@ -89,27 +91,34 @@ fn needs_no_escape(c: u8) -> bool {
 
 /// `StringEscapeUtils.escapeJavaScript` of commons-lang 2, which also escapes `'` and `/`. The guide tells
 /// users to undo the former, since JSON has no `\'`.
-fn escape_java_script(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
+pub(crate) fn escape_java_script(text: &str, out: &mut String) {
+    let mut done = 0;
+    for (at, c) in text.char_indices() {
+        if u8::try_from(c).is_ok_and(needs_no_escape) {
+            continue;
+        }
+        out.push_str(&text[done..at]);
+        done = at + c.len_utf8();
         match c {
-            '"' | '\'' | '\\' | '/' => {
-                out.push('\\');
-                out.push(c);
-            }
+            '"' => out.push_str("\\\""),
+            '\'' => out.push_str("\\'"),
+            '\\' => out.push_str("\\\\"),
+            '/' => out.push_str("\\/"),
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
             '\u{8}' => out.push_str("\\b"),
             '\u{c}' => out.push_str("\\f"),
-            ' '..='\u{7f}' => out.push(c),
+            '\u{7f}' => out.push(c),
             c => {
                 for unit in c.encode_utf16(&mut [0; 2]) {
-                    // Writing to a String cannot fail.
-                    let _infallible = write!(out, "\\u{unit:04X}");
+                    out.push_str("\\u");
+                    for shift in [12, 8, 4, 0] {
+                        out.push(char::from(b"0123456789ABCDEF"[usize::from(*unit >> shift & 15)]));
+                    }
                 }
             }
         }
     }
-    out
+    out.push_str(&text[done..]);
 }

@@ -74,6 +74,10 @@ fn bounds_are_errors() {
     assert_eq!(kind(&format!("#foreach($x in [{long_list}])#end")), Kind::Limit);
     assert_eq!(kind(nested), Kind::Limit);
     assert_eq!(kind("#macro(m)#m()#end#m()"), Kind::Limit);
+    let nested_macro = format!("#macro(m){}#m(){}#end#m()", "#if(true)".repeat(50), "#end".repeat(50));
+    assert_eq!(kind(&nested_macro), Kind::Limit);
+    let in_brackets = format!("#macro(m)#set($x = {}\"#m()\"{})#end#m()", "(".repeat(40), ")".repeat(40));
+    assert_eq!(kind(&in_brackets), Kind::Limit);
     assert_eq!(kind("#define($d)$d#end$d"), Kind::Limit);
     assert_eq!(kind("#set($e = '#evaluate($e)')#evaluate($e)"), Kind::Limit);
     assert_eq!(kind("#set($s = 'aaaaaaaaaa')#foreach($i in [1..40])#set($s = $s + $s)#end"), Kind::Limit);

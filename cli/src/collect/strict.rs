@@ -327,7 +327,8 @@ mod tests {
             "Malformed /spec/historyLimit: want a whole number, found the text `50`",
             "UnknownField /spec/hosts/0/baspath: unknown field `baspath`",
             "Malformed /spec/variables/a: want a string, found the number 1",
-            "Malformed /spec/functions/f/service/port: want 0 to 65535, found 99999",
+            "Malformed /spec/functions/f/service/port: want 1 to 65535, found 99999",
+            "Malformed /spec/methodSettings/0/throttle/rate: want at least 0, found -1",
         ];
         assert_eq!(found, want);
     }

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::failure::Failure;
-use super::invocation::{Answer, Call, Finished};
+use super::invocation::{Answer, Call, Finished, Invocation};
 use super::output::{TAIL, Tail};
 use super::pool::{Phase, Pool};
 use super::process::{Process, ended};
@@ -53,10 +53,12 @@ async fn live(pool: &Rc<Pool>, mut call: Option<Call>) -> Life {
             return does_not_start(pool, call, Failure::CannotStart(format!("cannot start {command}: {error}")));
         }
     };
+    pool.starts();
     let ready = tokio::select! {
         ready = becomes_ready(&mut process, pool.settings.init_timeout) => ready,
         () = pool.reached(Phase::Stopped) => Err(Failure::Stopped),
     };
+    pool.started();
     let mut ready = match ready {
         Ok(ready) => ready,
         Err(failure) => {
@@ -81,6 +83,12 @@ async fn live(pool: &Rc<Pool>, mut call: Option<Call>) -> Life {
                 }
             },
         };
+        if let Ok(Some(status)) = process.child.try_wait() {
+            // It died unnoticed, so the call did not reach it and may go to the next.
+            tracing::warn!(reason = Failure::Exited(status).reason(), "a process ended between calls");
+            process.kill().await;
+            return Life::Again(Some(call));
+        }
         match run(pool, &mut process, ready, call).await {
             Some(again) => ready = again,
             None if pool.phase() == Phase::Stopped => {
@@ -208,7 +216,7 @@ struct Run<'a> {
     wants_log: bool,
     began: Instant,
     progress: Progress,
-    invocation: Rc<super::invocation::Invocation>,
+    invocation: Rc<Invocation>,
 }
 
 enum Progress {
@@ -237,11 +245,15 @@ impl<'a> Run<'a> {
 
     /// Gives back the process's wish for another call once this one is answered. What does not fit the call's
     /// progress is dropped, and the process is told.
-    async fn take(&mut self, process: &Process, report: Report) -> Option<Ready> {
+    async fn take(&mut self, process: &mut Process, report: Report) -> Option<Ready> {
         match report {
             Report::Next(next) => return matches!(self.progress, Progress::Answered).then_some(next),
             Report::Finished { request_id, result, taken } => {
                 if request_id == self.request_id && matches!(self.progress, Progress::Running(_)) {
+                    let result = match result {
+                        Err(failure) => Err(explained(process, failure).await),
+                        Ok(payload) => Ok(payload),
+                    };
                     self.finish(process, result).await;
                     taken.send(()).unwrap_or_default();
                 }
@@ -255,7 +267,11 @@ impl<'a> Run<'a> {
             }
             Report::StreamEnds { request_id, failure } => {
                 if request_id == self.request_id && matches!(self.progress, Progress::Streaming(_)) {
-                    self.finish(process, failure.map_or(Ok(Bytes::new()), Err)).await;
+                    let result = match failure {
+                        Some(failure) => Err(explained(process, failure).await),
+                        None => Ok(Bytes::new()),
+                    };
+                    self.finish(process, result).await;
                 }
             }
             Report::InitFailed { failure, taken } => {
@@ -284,6 +300,10 @@ impl<'a> Run<'a> {
 
     /// Answers the caller, once.
     async fn finish(&mut self, process: &Process, result: Result<Bytes, Failure>) {
+        if let (Progress::Answered, Err(failure)) = (&self.progress, &result) {
+            // Nobody waits for it any more: it ended before it asked for another call, or never asked.
+            return tracing::warn!(reason = failure.reason(), "a process ended between calls");
+        }
         if let Err(failure) = &result {
             tracing::warn!(request_id = self.request_id, reason = failure.reason(), "the function failed");
         }
@@ -323,6 +343,14 @@ impl<'a> Run<'a> {
         );
         log.bytes()
     }
+}
+
+/// An answer broke off most often because its process ended, which says more.
+async fn explained(process: &mut Process, failure: Failure) -> Failure {
+    if !matches!(failure, Failure::Truncated) {
+        return failure;
+    }
+    timeout(LAST_REPORT, ended(&mut process.child)).await.map_or(failure, Failure::Exited)
 }
 
 /// What was printed so far, once nothing more arrives for a moment.

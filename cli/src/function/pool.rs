@@ -29,6 +29,8 @@ pub(super) struct Pool {
     events: RefCell<VecDeque<Call>>,
     admitted: Cell<usize>,
     environments: Cell<usize>,
+    /// Those whose process is not ready yet.
+    starting: Cell<usize>,
     environment_closed: Notify,
     broken: RefCell<Option<Broken>>,
     phase: watch::Sender<Phase>,
@@ -72,6 +74,7 @@ impl Pool {
             events: RefCell::default(),
             admitted: Cell::new(0),
             environments: Cell::new(0),
+            starting: Cell::new(0),
             environment_closed: Notify::new(),
             broken: RefCell::default(),
             phase: watch::Sender::new(Phase::Serving),
@@ -133,6 +136,14 @@ impl Pool {
         let (sender, receiver) = oneshot::channel();
         self.idle.borrow_mut().push(sender);
         receiver
+    }
+
+    pub(super) fn starts(&self) {
+        self.starting.update(|count| count + 1);
+    }
+
+    pub(super) fn started(&self) {
+        self.starting.update(|count| count - 1);
     }
 
     pub(super) fn works(&self) {
@@ -211,11 +222,17 @@ impl Pool {
         broken.as_ref().filter(|broken| Instant::now() < broken.until).map(|broken| broken.failure.clone())
     }
 
-    /// A caller waits for a process no longer than a call may take.
+    /// A caller waits for a process no longer than a call may take, and longer only while one starts.
     fn give_up_in_time(self: &Rc<Self>, invocation: &Rc<Invocation>) {
         let (pool, invocation) = (Rc::clone(self), Rc::downgrade(invocation));
         tokio::task::spawn_local(async move {
-            tokio::time::sleep(pool.settings.timeout).await;
+            let most = Instant::now() + pool.settings.timeout + pool.settings.init_timeout;
+            loop {
+                tokio::time::sleep(pool.settings.timeout).await;
+                if pool.starting.get() == 0 || Instant::now() >= most {
+                    break;
+                }
+            }
             let Some(invocation) = invocation.upgrade() else { return };
             let mut calls = pool.calls.borrow_mut();
             let place = calls.iter().position(|call| Rc::ptr_eq(&call.invocation, &invocation));

@@ -5,7 +5,7 @@ use std::process::{ExitStatus, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process_group, set_child_subreaper, waitpgid};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
@@ -20,6 +20,10 @@ const GOODBYE: Duration = Duration::from_millis(500);
 
 /// How long the output of a process that has ended is still read; its descendants may hold the pipes open for ever.
 const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// How often, and after what pause each, the killed descendants of a process are looked for.
+const REAPING: u32 = 50;
+const REAPING_PAUSE: Duration = Duration::from_millis(20);
 
 pub(super) struct Process {
     pub(super) child: Child,
@@ -82,6 +86,9 @@ impl Process {
     pub(super) async fn kill(mut self) {
         self.signal(Signal::KILL);
         ended(&mut self.child).await;
+        if let Some(group) = self.group {
+            tokio::task::spawn_local(reap(group));
+        }
         self.runtime_api.abort();
         let Some(outputs) = self.outputs.take() else { return };
         let stop = outputs.each_ref().map(JoinHandle::abort_handle);
@@ -108,6 +115,24 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.signal(Signal::KILL);
         self.runtime_api.abort();
+    }
+}
+
+/// Descendants that a process leaves behind become our children, and stay as zombies until they are waited for. This
+/// is so for the first process of a container in any case.
+pub(super) fn adopt_orphans() {
+    if let Err(error) = set_child_subreaper(Some(getpid())) {
+        tracing::debug!(%error, "cannot adopt what processes leave behind");
+    }
+}
+
+/// Waits for the rest of a group that was killed. Its leader has been waited for already.
+async fn reap(group: Pid) {
+    for _ in 0..REAPING {
+        // None are left, or those that are left are about to end or to become ours.
+        if !matches!(waitpgid(group, WaitOptions::NOHANG), Ok(Some(_))) {
+            tokio::time::sleep(REAPING_PAUSE).await;
+        }
     }
 }
 

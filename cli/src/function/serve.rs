@@ -16,6 +16,7 @@ use super::event_queue::EventQueue;
 use super::invoke_api::InvokeApi;
 use super::output::Printer;
 use super::pool::{Phase, Pool};
+use super::process;
 use super::settings::Settings;
 
 /// Further connections wait in the kernel.
@@ -31,6 +32,7 @@ pub(super) async fn serve(settings: Settings) -> anyhow::Result<()> {
         TcpListener::bind(settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))?;
     let address = listener.local_addr()?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    process::adopt_orphans();
     let pool = Pool::new(settings, Printer::start()?);
     let events = EventQueue::new(Rc::clone(&pool));
     let api = Rc::new(InvokeApi { pool: Rc::clone(&pool), events: Rc::clone(&events) });

@@ -33,6 +33,14 @@ pub(super) fn lower(node: &Node<'_>, kind: &str, http_api: bool, draft: &mut Dra
         draft.error(Reason::IntrinsicFunction, at, "nobody resolved the function in `uri`");
         return None;
     }
+    if text.starts_with("${") && !text.starts_with("${stageVariables.") {
+        // A tool's own placeholder, such as a deployment script's: the document is sound, this call is not.
+        let text = format!("nobody filled the placeholder in `{text}`; the route answers 500");
+        draft.refuse(Reason::InvalidUri, &text);
+        draft.warning(Reason::InvalidUri, at, text);
+        draft.help("write the URL out, or name a stage variable in it: https://${stageVariables.host}/");
+        return None;
+    }
     if !is_http_uri(text) {
         let text = format!("`{text}` is no http or https URL that a request could be sent to");
         draft.error(Reason::InvalidUri, at, text);

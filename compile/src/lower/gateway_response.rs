@@ -62,7 +62,9 @@ fn headers(node: &Node<'_>, findings: &mut Findings) -> BTreeMap<String, Source>
             Some(source) => {
                 headers.insert(name.to_owned(), source);
             }
-            None => error(findings, Reason::InvalidMapping, &node, format!("{} is no source of a mapping", node.value)),
+            None => {
+                error(findings, Reason::InvalidMapping, &node, format!("{} is no source of a mapping", node.shown()))
+            }
         }
     }
     headers

@@ -148,8 +148,7 @@ pub(super) fn choice<T: Copy>(node: &Node<'_>, words: &[(&str, T)], draft: &mut 
     let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
     if found.is_none() {
         let allowed: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-        let written = node.value;
-        draft.error(Reason::InvalidEnum, node, format!("{written} is none of {}", allowed.join(", ")));
+        draft.error(Reason::InvalidEnum, node, format!("{} is none of {}", node.shown(), allowed.join(", ")));
     }
     found.map(|(_, value)| *value)
 }

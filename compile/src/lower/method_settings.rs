@@ -15,10 +15,13 @@ pub(super) fn lower(settings: &[MethodSetting], routes: &[Route], findings: &mut
         let MethodSetting { method, path, throttle, cache, metrics, logging } = setting;
         let at = format!("/spec/methodSettings/{index}");
         let every_path = path == "/*";
-        let known = routes.iter().any(|route| {
-            (every_path || route.resource == *path) && (method == "*" || matches_verb(&route.verb, method))
-        });
-        if !known && !(every_path && method == "*") {
+        // The setting for everything is never a mistake, even while there is nothing.
+        let everything = every_path && method == "*";
+        let known = everything
+            || routes.iter().any(|route| {
+                (every_path || route.resource == *path) && (method == "*" || matches_verb(&route.verb, method))
+            });
+        if !known {
             let text = format!("the API has no method `{method} {path}`");
             findings.object(Severity::Warning, Reason::InvalidSetting, at.clone(), text);
         }

@@ -1,6 +1,11 @@
 //! Manifests to bundles and findings, as `stagegate lint` and `dev` do it.
 
-#![allow(dead_code, unreachable_pub, reason = "each test target uses its part of this")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test target uses its part of this, and a broken one may panic"
+)]
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -95,4 +100,28 @@ impl Outcome {
         let errors = self.findings.iter().filter(|finding| finding.severity == compile::Severity::Error);
         errors.map(ToString::to_string).collect()
     }
+}
+
+/// A document by itself, as one Stage.
+pub fn compile_value(document: Value) -> Unit {
+    let mut world = World::default();
+    add(&mut world, "ApiDefinition", serde_json::json!({"metadata": {"name": "api"}, "spec": {"openapi": document}}));
+    add(&mut world, "Stage", serde_json::json!({"metadata": {"name": "dev"}, "spec": {"apiRef": {"name": "api"}}}));
+    compile_stage(&attach(&world, &Gateway::dev()).stages[0])
+}
+
+/// Every document of the golden cases.
+pub fn golden_documents() -> Vec<Value> {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let mut cases: Vec<_> = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
+    cases.sort();
+    let inputs = cases.iter().flat_map(|case| [case.join("in.yaml"), case.join("in.json")]);
+    let texts = inputs.filter_map(|path| std::fs::read_to_string(path).ok());
+    let values = texts.flat_map(|text| Document::new("in", text).values().unwrap());
+    let documents = values.filter_map(|value| match value["kind"].as_str() {
+        None => Some(value),
+        Some("ApiDefinition") => value["spec"].get("openapi").cloned(),
+        Some(_) => None,
+    });
+    documents.collect()
 }

@@ -58,7 +58,7 @@ pub enum Phase {
     Handshake,
     /// Between requests.
     Idle,
-    /// Some bytes of a header section have come.
+    /// Some bytes of a header section have come, or the first one is waited for.
     Header,
     /// A request is being answered.
     Request,
@@ -220,10 +220,10 @@ impl Connections {
         }
     }
 
-    /// Gives an order to every connection, or only to those between requests.
+    /// Gives an order to every connection, or only to those that have no request in flight.
     pub fn order_all(&self, order: Order, only_idle: bool) {
         for activity in self.slots.borrow().iter().flatten() {
-            if !only_idle || activity.phase() == Phase::Idle {
+            if !only_idle || matches!(activity.phase(), Phase::Handshake | Phase::Idle | Phase::Header) {
                 activity.give(order);
             }
         }

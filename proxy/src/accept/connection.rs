@@ -66,7 +66,9 @@ async fn serve_tls(worker: &Worker, socket: Socket, mut connection: Connection, 
     match obeying(&activity, |cx| accepting.as_mut().poll(cx)).await {
         Ok(Ok(stream)) => {
             meters.established();
-            activity.enter(Phase::Idle);
+            // The first request may have begun in the bytes of the handshake, where the socket cannot tell; so a new
+            // connection owes a whole header section, not just patience.
+            activity.enter(Phase::Header);
             let (_, session) = stream.get_ref();
             let Client { peer, local, sni: _ } = *connection.client;
             connection.client = Arc::new(Client { peer, local, sni: session.server_name().map(Into::into) });
@@ -204,7 +206,7 @@ fn is_not_tls(error: &io::Error) -> bool {
 }
 
 const NOT_TLS: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nConnection: close\r\n\
-    Content-Length: 66\r\n\r\n{\"message\":\"This port speaks HTTPS; the request came without TLS.\"}";
+    Content-Length: 67\r\n\r\n{\"message\":\"This port speaks HTTPS; the request came without TLS.\"}";
 const TIMED_OUT: &str = "HTTP/1.1 408 Request Timeout\r\nContent-Type: application/json\r\nConnection: close\r\n\
     Content-Length: 29\r\n\r\n{\"message\":\"Request Timeout\"}";
 

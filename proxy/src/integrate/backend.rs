@@ -15,6 +15,7 @@ use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::integrate::call::{Call, Head, ask};
 use crate::integrate::mapping::headers::{is_signature, strip_hop_by_hop};
+use crate::integrate::mapping::parameters::within;
 use crate::integrate::trace::{self, FORWARDED_HOST, TRACE_ID};
 use crate::integrate::tunnel;
 use crate::integrate::upstream::Pool;
@@ -36,15 +37,18 @@ pub async fn forward(
         return tunnel::open(core, exchange, pool, backend, upgrade).await;
     }
     let id = trace::trace_id(core, exchange);
-    let mut body = std::mem::take(&mut exchange.body);
-    // A stream of calls may pause for longer than an upload.
-    body.set_patience(backend.idle_timeout);
+    let max_body = (!is_grpc(&exchange.headers)).then_some(backend.max_body);
+    let mut body = within(max_body.unwrap_or(u64::MAX), exchange).await?;
+    if max_body.is_none() {
+        // A stream of messages may pause for longer than an upload.
+        body.set_patience(backend.idle_timeout);
+    }
     let call = Call {
         pool,
         method: exchange.method.clone(),
         timeout: backend.response_header_timeout,
         idle: backend.idle_timeout,
-        max_body: (!is_grpc(&exchange.headers)).then_some(backend.max_body),
+        max_body,
     };
     let head = |exchange: &Exchange| {
         let mut headers = end_to_end(exchange, pool, &id);

@@ -10,6 +10,7 @@ use http::{HeaderMap, Method, Request, Response};
 use crate::body::{Body, BodyFault};
 use crate::core::Core;
 use crate::exchange::Exchange;
+use crate::integrate::mapping::parameters::of_client;
 use crate::integrate::upstream::Pool;
 use crate::integrate::upstream::deadline::{Progress, in_time};
 use crate::rejection::Rejection;
@@ -22,7 +23,7 @@ pub struct Call<'a> {
     pub timeout: Duration,
     /// Longest silence within a body, either way.
     pub idle: Duration,
-    /// Largest request body; `None` for none.
+    /// Largest request body; `None` for none. What says its length is refused by `parameters::within` before.
     pub max_body: Option<u64>,
 }
 
@@ -46,11 +47,6 @@ pub async fn ask(
     head: impl Fn(&Exchange) -> Result<Head, Rejection>,
 ) -> Result<Response<Body>, Rejection> {
     let Call { pool, method, timeout, idle, max_body } = call;
-    if let (Some(most), Some(length)) = (max_body, body.length())
-        && length > most
-    {
-        return Err(Rejection::RequestTooLarge);
-    }
     let fault = body.bound(max_body.unwrap_or(u64::MAX));
     let upload = if body.is_empty() {
         None
@@ -95,9 +91,5 @@ fn is_idempotent(method: &Method) -> bool {
 
 /// A call that failed because the client's body did is the client's failure.
 fn to_blame(fault: Option<Rc<Cell<Option<BodyFault>>>>, rejection: Rejection) -> Rejection {
-    match fault.and_then(|fault| fault.get()) {
-        Some(BodyFault::TooLarge) => Rejection::RequestTooLarge,
-        Some(BodyFault::Aborted | BodyFault::Silent) => Rejection::RequestAborted,
-        None => rejection,
-    }
+    fault.and_then(|fault| fault.get()).map_or(rejection, of_client)
 }

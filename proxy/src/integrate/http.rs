@@ -4,8 +4,10 @@
 //! within the answer. Amazon's runs to the answer's end, but Amazon holds the whole answer back; here it streams,
 //! and the time a slow client takes to read it is not the backend's.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
+use bundle::mapping::Source;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Response};
 
@@ -15,15 +17,13 @@ use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::integrate::call::{Call, Head, ask};
 use crate::integrate::mapping::headers::{proxied, proxied_to_client};
-use crate::integrate::mapping::parameters::{MAX_BODY, Setter, Values, collect, lossy, set_headers};
+use crate::integrate::mapping::parameters::{MAX_BODY, Setter, Values, collect, lossy, set_headers, within};
 use crate::integrate::mapping::uri::{destination, render};
 use crate::integrate::trace::{self, API_ID, TRACE_ID};
 use crate::integrate::upstream::Pool;
 use crate::live::http::{Endpoint, Http, HttpProxy};
-use crate::live::mapping::payload::Payload;
-use crate::live::mapping::response::{IntegrationResponse, select};
 use crate::live::mapping::uri::Origin;
-use crate::live::mapping::{HeaderSource, Source};
+use crate::live::selection::{self, Value};
 use crate::rejection::Rejection;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -42,7 +42,7 @@ pub async fn proxy(
     let collected = collect_if(endpoint.wants_body, exchange).await?;
     let pool = &pool_for(core, exchange, pool, endpoint, collected.as_deref())?;
     let id = trace::trace_id(core, exchange);
-    let body = std::mem::take(&mut exchange.body);
+    let body = within(MAX_BODY as u64, exchange).await?;
     let head = |exchange: &Exchange| {
         let values = Values { exchange, body: collected.as_deref() };
         let mut headers = HeaderMap::with_capacity(exchange.headers.len() + parameters.headers.len() + 7);
@@ -74,12 +74,15 @@ pub async fn map(
     pool: Option<&Rc<Pool>>,
     http: &Http,
 ) -> Result<Response<Body>, Rejection> {
-    let Http { endpoint, parameters, payloads, passthrough, responses, agent } = http;
+    let Http { endpoint, parameters, templates, responses, wants_answer, agent } = http;
     let collected = collect_if(endpoint.wants_body, exchange).await?;
-    let content_type = exchange.headers.get(CONTENT_TYPE).map(lossy);
-    let body = match payloads.for_request(content_type.as_deref(), *passthrough)? {
-        Payload::Passthrough => std::mem::take(&mut exchange.body),
-        Payload::Text(text) => Body::full(text.clone()),
+    let content_type = exchange.headers.get(CONTENT_TYPE).map(|value| lossy(value).into_owned());
+    let body = match templates.select(content_type.as_deref())? {
+        None => within(MAX_BODY as u64, exchange).await?,
+        Some(template) => {
+            let input = collect(exchange).await?;
+            Body::full(template.render(exchange, &input)?)
+        }
     };
     let pool = &pool_for(core, exchange, pool, endpoint, collected.as_deref())?;
     let id = trace::trace_id(core, exchange);
@@ -97,14 +100,14 @@ pub async fn map(
     };
     let answer = ask(core, exchange, call(exchange, pool, endpoint), body, head).await?;
     let status = answer.status();
-    let selected = select(responses, status.as_str()).ok_or_else(|| {
+    let selected = responses.select(i64::from(status.as_u16())).ok_or_else(|| {
         Rejection::Configuration(format!(
             "No match for output mapping and no default output mapping configured. Endpoint Response Status Code: \
              {status}",
             status = status.as_u16()
         ))
     })?;
-    let mut response = respond(exchange, selected, answer).await?;
+    let mut response = respond(exchange, selected, *wants_answer, answer).await?;
     response.headers_mut().insert(&TRACE_ID, id);
     Ok(response)
 }
@@ -112,48 +115,52 @@ pub async fn map(
 /// The client's answer from the backend's.
 async fn respond(
     exchange: &Exchange,
-    selected: &IntegrationResponse,
+    selected: &selection::Response,
+    wants_answer: bool,
     answer: Response<Body>,
 ) -> Result<Response<Body>, Rejection> {
-    let (parts, body) = answer.into_parts();
-    let (body, text) = if selected.wants_body {
-        let bytes = body.collect(MAX_BODY).await.map_err(broken)?;
-        (Body::full(bytes.clone()), Some(bytes))
-    } else {
-        (body, None)
-    };
-    let text = text.as_deref().map(String::from_utf8_lossy);
+    let (parts, mut body) = answer.into_parts();
     let accept = exchange.headers.get(ACCEPT).map(lossy);
-    let (media_type, payload) = selected.payloads.for_response(accept.as_deref());
-    let mut response = Response::new(match payload {
-        Payload::Passthrough => body,
-        Payload::Text(text) => Body::full(text.clone()),
-    });
+    let template = selected.templates.select(accept.as_deref());
+    let collected = if wants_answer || template.is_some() {
+        let bytes = body.collect(MAX_BODY).await.map_err(broken)?;
+        body = Body::full(bytes.clone());
+        Some(bytes)
+    } else {
+        None
+    };
+    let mut content_type = JSON;
+    if let Some((media_type, template)) = template {
+        body = Body::full(template.render(exchange, collected.as_deref().unwrap_or_default())?);
+        if media_type.contains('/') {
+            content_type = HeaderValue::try_from(media_type).unwrap_or(JSON);
+        }
+    }
+    let mut response = Response::new(body);
     *response.status_mut() = selected.status;
     let headers = response.headers_mut();
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::try_from(media_type).ok().filter(|_| media_type != "$default").unwrap_or(JSON),
-    );
+    headers.insert(CONTENT_TYPE, content_type);
     for (name, value) in &selected.headers {
         let mut set = Setter::new(headers, name);
         match value {
-            HeaderSource::Static(value) => set.add(value.clone()),
-            HeaderSource::From(source) => match source {
+            Value::Ready(value) => set.add(value.clone()),
+            Value::From(source) => match source {
                 Source::Header(from) => {
-                    if let Some(value) = parts.headers.get_all(from).iter().next_back() {
-                        set.add(value.clone());
-                    }
+                    parts
+                        .headers
+                        .get_all(from)
+                        .iter()
+                        .next_back()
+                        .cloned()
+                        .into_iter()
+                        .for_each(|value| set.add(value));
                 }
                 Source::MultiHeader(from) => {
-                    for value in parts.headers.get_all(from) {
-                        set.add(value.clone());
-                    }
+                    parts.headers.get_all(from).iter().cloned().for_each(|value| set.add(value))
                 }
-                Source::Body => {
-                    if let Some(text) = &text {
-                        set.add(header(name, text)?);
-                    }
+                Source::Body(_) => {
+                    let text = collected.as_deref().map(String::from_utf8_lossy).unwrap_or(Cow::Borrowed(""));
+                    set.add(header(name, &text)?);
                 }
                 Source::Context(variable) => {
                     if let Some(value) = context::lookup(exchange, variable) {
@@ -161,8 +168,8 @@ async fn respond(
                     }
                 }
                 Source::Static(text) => set.add(header(name, text)?),
-                // Refused when the response was parsed.
-                Source::Path(_) | Source::Query(_) | Source::MultiQuery(_) => {}
+                // Stage variables are known at load; the request's are refused there.
+                Source::StageVariable(_) | Source::Path(_) | Source::Query(_) | Source::MultiQuery(_) => {}
             },
         }
     }

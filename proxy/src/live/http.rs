@@ -1,25 +1,29 @@
 //! HTTP and HTTP_PROXY integrations, parsed.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bundle::StageBundle;
-use bundle::integration::{ContentHandling, Passthrough, RequestMapping};
+use bundle::integration::{ContentHandling, RequestMapping};
+use bundle::mapping::{RequestTarget, Source};
 use http::{HeaderValue, Method};
 
 use crate::integrate::upstream::Verification;
-use crate::live::mapping::payload::Payloads;
-use crate::live::mapping::response::IntegrationResponse;
+use crate::live::Scope;
 use crate::live::mapping::uri::UriTemplate;
 use crate::live::mapping::{RequestParameters, header_value};
+use crate::live::selection::Responses;
+use crate::live::template::RequestTemplates;
 
 /// An HTTP integration.
 #[derive(Debug)]
 pub struct Http {
     pub endpoint: Endpoint,
     pub parameters: RequestParameters,
-    pub payloads: Payloads,
-    pub passthrough: Passthrough,
-    pub responses: Vec<IntegrationResponse>,
+    pub templates: RequestTemplates,
+    pub responses: Responses,
+    /// A response's header comes from the answer's body, which must be collected.
+    pub wants_answer: bool,
     /// `User-Agent`, unless it is mapped.
     pub agent: HeaderValue,
 }
@@ -47,23 +51,38 @@ pub struct Endpoint {
 impl Http {
     /// # Errors
     /// For what cannot be served, as a sentence.
-    pub fn parse(http: &bundle::integration::Http, stage: &StageBundle) -> Result<Self, String> {
+    pub fn parse(http: &bundle::integration::Http, scope: &Scope<'_>) -> Result<Self, String> {
         let bundle::integration::Http { endpoint, request, responses } = http;
-        let RequestMapping { parameters, templates, passthrough, content_handling } = request;
-        if *content_handling == Some(ContentHandling::ConvertToBinary) {
+        let RequestMapping { parameters, templates: _, passthrough: _, content_handling } = request;
+        let handlings = responses.iter().map(|response| response.content_handling).chain([*content_handling]);
+        if handlings.flatten().any(|handling| handling == ContentHandling::ConvertToBinary) {
             return Err("contentHandling CONVERT_TO_BINARY is not served".into());
         }
-        let (endpoint, parameters) = Endpoint::parse(endpoint, parameters, stage)?;
+        let mut wants_answer = false;
+        for (name, source) in responses.iter().flat_map(|response| &response.headers) {
+            match source {
+                Source::Path(_) | Source::Query(_) | Source::MultiQuery(_) => {
+                    return Err(format!("the response header `{name}` cannot come from the request"));
+                }
+                Source::Body(Some(path)) => {
+                    return Err(format!("JSONPath `{path}` in a parameter mapping is not evaluated"));
+                }
+                Source::Body(None) => wants_answer = true,
+                Source::Header(_)
+                | Source::MultiHeader(_)
+                | Source::StageVariable(_)
+                | Source::Context(_)
+                | Source::Static(_) => {}
+            }
+        }
+        let (endpoint, parameters) = Endpoint::parse(endpoint, parameters, scope.bundle)?;
         Ok(Self {
             endpoint,
             parameters,
-            payloads: Payloads::parse(templates)?,
-            passthrough: *passthrough,
-            responses: responses
-                .iter()
-                .map(|response| IntegrationResponse::parse(response, &stage.variables))
-                .collect::<Result<_, _>>()?,
-            agent: header_value(&format!("AmazonAPIGateway_{}", stage.api.id))?,
+            templates: RequestTemplates::parse(request, scope)?,
+            responses: Responses::parse(responses, scope)?,
+            wants_answer,
+            agent: header_value(&format!("AmazonAPIGateway_{}", scope.bundle.api.id))?,
         })
     }
 }
@@ -81,7 +100,7 @@ impl HttpProxy {
 impl Endpoint {
     fn parse(
         endpoint: &bundle::integration::Endpoint,
-        parameters: &std::collections::BTreeMap<bundle::mapping::RequestTarget, bundle::mapping::Source>,
+        parameters: &BTreeMap<RequestTarget, Source>,
         stage: &StageBundle,
     ) -> Result<(Self, RequestParameters), String> {
         let bundle::integration::Endpoint { uri, method, timeout_ms, skip_tls_verification, server_name } = endpoint;

@@ -1,7 +1,5 @@
 //! Parameter mappings, parsed: what can be decided at load is.
 
-pub mod payload;
-pub mod response;
 pub mod uri;
 
 use std::collections::BTreeMap;

@@ -119,7 +119,7 @@ impl Response {
 /// A mapped header, under the name the client gets; `None` if it does not, or a stage variable is not set.
 fn header(name: &str, source: &Source, scope: &Scope<'_>) -> Result<Option<(HeaderName, Value)>, String> {
     let name: HeaderName = name.parse().map_err(|_| format!("`{name}` is no header name"))?;
-    let Some(name) = mapped_to_client(&name) else { return Ok(None) };
+    let Some(name) = mapped_to_client(&name).cloned() else { return Ok(None) };
     let text = match source {
         Source::Static(text) => text,
         Source::StageVariable(variable) => match scope.bundle.variables.get(variable) {
@@ -132,10 +132,13 @@ fn header(name: &str, source: &Source, scope: &Scope<'_>) -> Result<Option<(Head
     Ok(Some((name, Value::Ready(value))))
 }
 
+/// What a pattern matches, or why it does not work.
+type Known = Result<Rc<Statuses>, String>;
+
 /// Selection patterns met while a stage is parsed, each compiled once.
 #[derive(Default)]
 pub struct Patterns {
-    known: RefCell<HashMap<Box<str>, Result<Rc<Statuses>, String>>>,
+    known: RefCell<HashMap<Box<str>, Known>>,
 }
 
 /// The statuses that a pattern matches.
@@ -148,7 +151,7 @@ impl Statuses {
 }
 
 impl Patterns {
-    fn statuses(&self, pattern: &str) -> Result<Rc<Statuses>, String> {
+    fn statuses(&self, pattern: &str) -> Known {
         if let Some(known) = self.known.borrow().get(pattern) {
             return known.clone();
         }

@@ -187,7 +187,7 @@ impl Action {
         };
         let action = match integration {
             Integration::Mock(mock) => mock::Mock::parse(mock, scope).map(Self::Mock),
-            Integration::Http(http) => http::Http::parse(http, scope.bundle).map(Self::Http),
+            Integration::Http(http) => http::Http::parse(http, scope).map(Self::Http),
             Integration::HttpProxy(proxy) => http::HttpProxy::parse(proxy, scope.bundle).map(Self::HttpProxy),
             Integration::Backend(backend) => backend::Backend::parse(backend, scope.bundle).map(Self::Backend),
             Integration::Unknown(_) => {

@@ -48,6 +48,9 @@ impl Rejection {
             Self::MisdirectedRequest => plain(421, "Misdirected Request", None, "MisdirectedRequest", Client),
             Self::RequestTooLarge => typed(Type::RequestTooLarge, "RequestTooLarge", Client),
             Self::RequestAborted => plain(400, "Bad Request", Some("BadRequestException"), "RequestAborted", Client),
+            Self::RequestTimeout => {
+                plain(408, "Request Timeout", Some("BadRequestException"), "RequestTimeout", Client)
+            }
             Self::InvalidJsonBody => Answer {
                 message: Some("Invalid JSON in request body"),
                 ..typed(Type::BadRequestBody, "InvalidJsonBody", Client)
@@ -79,6 +82,7 @@ impl Rejection {
             | Self::MisdirectedRequest
             | Self::RequestTooLarge
             | Self::RequestAborted
+            | Self::RequestTimeout
             | Self::InvalidJsonBody
             | Self::UnsupportedMediaType
             | Self::IntegrationTimeout

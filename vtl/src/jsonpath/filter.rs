@@ -87,13 +87,24 @@ pub(super) fn parse_condition(reader: &mut Reader<'_>) -> Result<Condition, Path
             all.push(parse_term(reader)?);
             reader.skip_blanks();
         }
-        any.push(Condition::All(all));
+        any.push(one_or(all, Condition::All));
         if !reader.eat("||") {
             break;
         }
     }
     reader.depth -= 1;
-    Ok(Condition::Any(any))
+    Ok(one_or(any, Condition::Any))
+}
+
+/// A single condition needs no list around it.
+fn one_or(mut terms: Vec<Condition>, several: fn(Vec<Condition>) -> Condition) -> Condition {
+    match (terms.len(), terms.pop()) {
+        (1, Some(only)) => only,
+        (_, last) => {
+            terms.extend(last);
+            several(terms)
+        }
+    }
 }
 
 fn parse_term(reader: &mut Reader<'_>) -> Result<Condition, PathError> {

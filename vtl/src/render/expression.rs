@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::Renderer;
-use crate::ast::{Arithmetic, Comparison, Expr};
+use crate::ast::{Arithmetic, Comparison, Expr, Root};
 use crate::error::{Eval, Fault};
 use crate::value::{Access, Map, Number, Value, equals_metered, whole};
 
@@ -53,6 +53,11 @@ impl Renderer<'_, '_> {
     /// Is an expression true? References are unless null or false; bare strings, numbers and lists are not,
     /// which is a peculiarity of Velocity 1.7.
     pub(super) fn holds(&mut self, expression: &Expr) -> Eval<bool> {
+        if let Expr::Reference(reference) = expression
+            && let (Root::LoopHasNext, [], None) = (reference.root, &*reference.steps, &reference.alternate)
+        {
+            return Ok(self.loops.last().is_some_and(|current| current.index + 1 < current.length));
+        }
         self.enter()?;
         let truth = match expression {
             Expr::Bool(truth) => *truth,

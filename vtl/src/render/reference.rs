@@ -15,11 +15,34 @@ use crate::value::{Value, print_java};
 impl Renderer<'_, '_> {
     /// Renders a reference. A null is empty text (recorded), where Velocity would print the reference itself.
     pub(super) fn print_reference(&mut self, reference: &Reference, out: &mut String) -> Eval<()> {
-        if let (Root::Variable(slot), [], None, 0) =
-            (reference.root, &*reference.steps, &reference.alternate, reference.backslashes)
+        // `$name` and `$name.property`, which most references are, print without a copy of the value.
+        if let (Root::Variable(slot), None, 0) = (reference.root, &reference.alternate, reference.backslashes)
             && let Some(Variable::Value(value)) = self.variables.get(slot as usize)
         {
-            return print_java(value, out, self.meter.output_limit());
+            let limit = self.meter.output_limit();
+            match (&*reference.steps, value) {
+                ([], value) => return print_java(value, out, limit),
+                ([Step::Property(name)], Value::Map(map)) => {
+                    return map.with(name, |value| print_java(value, out, limit)).unwrap_or(Ok(()));
+                }
+                _ => {}
+            }
+        }
+        // So does the escape around nearly every string.
+        if let (Root::Util, [Step::Method { name, arguments, .. }], None, 0) =
+            (reference.root, &*reference.steps, &reference.alternate, reference.backslashes)
+            && let ("escapeJavaScript", [argument]) = (&**name, &**arguments)
+        {
+            return match self.value(argument)? {
+                Value::Null => Ok(()),
+                value => {
+                    let text = self.text(&value)?;
+                    // An escape makes six characters of one at most.
+                    self.meter.step(1 + text.len() as u64 / 64)?;
+                    util::escape_java_script(&text, out);
+                    Ok(())
+                }
+            };
         }
         if let Some(block) = self.defined_block(reference) {
             return self.define(&block, out);

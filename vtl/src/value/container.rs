@@ -99,28 +99,16 @@ impl Map {
         Map { access, entries: RefCell::default() }
     }
 
-    /// An open map of members as read from JSON: of several of a name, the last value in the first place.
-    /// They come as key, value, key, value.
-    pub(crate) fn of_flat(mut flat: impl ExactSizeIterator<Item = Value>) -> Map {
-        let length = flat.len() / 2;
-        let mut own: Vec<(Value, Value)> = Vec::with_capacity(length);
-        let pairs = std::iter::from_fn(|| flat.next().zip(flat.next()));
-        if length > INDEX_FROM {
-            let mut entries = Entries { pairs: own, index: Some(Box::new(Index(HashMap::with_capacity(length)))) };
-            pairs.for_each(|(key, value)| drop(entries.put(key, value)));
-            return Map { access: Access::Open, entries: RefCell::new(entries) };
+    /// An open map of the members from a place on, which it takes off the list. Of several of a name, the
+    /// last value stands in the first place.
+    pub(crate) fn of_members(members: &mut Vec<(Value, Value)>, from: usize) -> Map {
+        let own = members.split_off(from);
+        let mut entries = Entries { pairs: own, index: None };
+        if entries.pairs.len() > INDEX_FROM || has_twins(&entries.pairs) {
+            let pairs = std::mem::take(&mut entries.pairs);
+            pairs.into_iter().for_each(|(key, value)| drop(entries.put(key, value)));
         }
-        for (key, value) in pairs {
-            let same = |(other, _): &&mut (Value, Value)| match (as_text(other), as_text(&key)) {
-                (Some(other), Some(key)) => other == key,
-                _ => false,
-            };
-            match own.iter_mut().find(same) {
-                Some((_, former)) => *former = value,
-                None => own.push((key, value)),
-            }
-        }
-        Map { access: Access::Open, entries: RefCell::new(Entries { pairs: own, index: None }) }
+        Map { access: Access::Open, entries: RefCell::new(entries) }
     }
 
     /// A map of these entries; a later entry of the same name wins.
@@ -154,6 +142,13 @@ impl Map {
     pub fn get(&self, name: &str) -> Option<Value> {
         let entries = self.entries.borrow();
         entries.find_str(name).map(|at| entries.pairs[at].1.clone())
+    }
+
+    /// Looks at the value under a name where it is; none if there is none. The closure must not change this
+    /// map.
+    pub(crate) fn with<R>(&self, name: &str, look: impl FnOnce(&Value) -> R) -> Option<R> {
+        let entries = self.entries.borrow();
+        entries.find_str(name).map(|at| look(&entries.pairs[at].1))
     }
 
     /// The value under a key of any kind.
@@ -236,6 +231,13 @@ impl Entries {
             Box::new(Index(names.filter_map(|(at, (key, _))| Some((Text::clone(as_text(key)?), at))).collect()))
         });
     }
+}
+
+/// Do two of a few string keys say the same?
+fn has_twins(pairs: &[(Value, Value)]) -> bool {
+    pairs.iter().enumerate().any(|(nth, (key, _))| {
+        as_text(key).is_some_and(|key| pairs[..nth].iter().any(|(other, _)| as_text(other) == Some(key)))
+    })
 }
 
 fn as_text(value: &Value) -> Option<&Text> {

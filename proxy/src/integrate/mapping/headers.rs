@@ -1,8 +1,8 @@
 //! Which headers pass, change their name, or stay behind: Amazon's tables, and RFC 9110's for our own backends.
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, DATE, Entry, HeaderMap, HeaderName, HeaderValue,
-    SERVER, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, Entry, HeaderMap, HeaderName, HeaderValue, TE,
+    TRANSFER_ENCODING, UPGRADE, VIA,
 };
 
 /// What becomes of a header that a definition maps for the backend.
@@ -52,36 +52,42 @@ pub fn mapped_to_backend(name: &HeaderName) -> Mapped {
     }
 }
 
-static REMAPPED_CONNECTION: HeaderName = HeaderName::from_static("x-amzn-remapped-connection");
-static REMAPPED_CONTENT_LENGTH: HeaderName = HeaderName::from_static("x-amzn-remapped-content-length");
-static REMAPPED_DATE: HeaderName = HeaderName::from_static("x-amzn-remapped-date");
-static REMAPPED_SERVER: HeaderName = HeaderName::from_static("x-amzn-remapped-server");
-static REMAPPED_REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-remapped-x-amzn-requestid");
-static REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+/// Names that are the gateway's own, and under which the client gets them instead.
+static REMAPPED: [(&str, HeaderName); 15] = [
+    ("connection", HeaderName::from_static("x-amzn-remapped-connection")),
+    ("content-length", HeaderName::from_static("x-amzn-remapped-content-length")),
+    ("date", HeaderName::from_static("x-amzn-remapped-date")),
+    ("server", HeaderName::from_static("x-amzn-remapped-server")),
+    ("x-amzn-requestid", HeaderName::from_static("x-amzn-remapped-x-amzn-requestid")),
+    // These only if a definition maps them.
+    ("authorization", HeaderName::from_static("x-amzn-remapped-authorization")),
+    ("content-md5", HeaderName::from_static("x-amzn-remapped-content-md5")),
+    ("expect", HeaderName::from_static("x-amzn-remapped-expect")),
+    ("host", HeaderName::from_static("x-amzn-remapped-host")),
+    ("max-forwards", HeaderName::from_static("x-amzn-remapped-max-forwards")),
+    ("proxy-authenticate", HeaderName::from_static("x-amzn-remapped-proxy-authenticate")),
+    ("trailer", HeaderName::from_static("x-amzn-remapped-trailer")),
+    ("upgrade", HeaderName::from_static("x-amzn-remapped-upgrade")),
+    ("user-agent", HeaderName::from_static("x-amzn-remapped-user-agent")),
+    ("www-authenticate", HeaderName::from_static("x-amzn-remapped-www-authenticate")),
+];
+/// How many of them every integration remaps.
+const ALWAYS: usize = 5;
 static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
-/// The name under which the client gets a header that a definition of type HTTP maps; `None` if it does not.
-pub fn mapped_to_client(name: &HeaderName) -> Option<HeaderName> {
-    match name.as_str() {
-        "transfer-encoding" => None,
-        "connection" | "content-length" | "date" | "server" | "x-amzn-requestid" | "authorization" | "content-md5"
-        | "expect" | "host" | "max-forwards" | "proxy-authenticate" | "trailer" | "upgrade" | "user-agent"
-        | "www-authenticate" => HeaderName::try_from(format!("x-amzn-remapped-{name}")).ok(),
-        _ => Some(name.clone()),
+/// The name under which the client gets a header that a definition maps; `None` if it does not.
+pub fn mapped_to_client(name: &HeaderName) -> Option<&HeaderName> {
+    if name == TRANSFER_ENCODING {
+        return None;
     }
+    Some(REMAPPED.iter().find(|(own, _)| name == own).map_or(name, |(_, remapped)| remapped))
 }
 
 /// Turns the headers of HTTP_PROXY's backend into the client's.
 pub fn proxied_to_client(headers: &mut HeaderMap) {
-    for (name, remapped) in [
-        (&CONNECTION, &REMAPPED_CONNECTION),
-        (&CONTENT_LENGTH, &REMAPPED_CONTENT_LENGTH),
-        (&DATE, &REMAPPED_DATE),
-        (&SERVER, &REMAPPED_SERVER),
-        (&REQUEST_ID, &REMAPPED_REQUEST_ID),
-    ] {
-        let Entry::Occupied(entry) = headers.entry(name) else { continue };
+    for (name, remapped) in &REMAPPED[..ALWAYS] {
+        let Entry::Occupied(entry) = headers.entry(*name) else { continue };
         let (_, mut values) = entry.remove_entry_mult();
         if let Some(first) = values.next() {
             let rest: Vec<HeaderValue> = values.collect();
@@ -238,7 +244,7 @@ mod tests {
         for header in
             ["Accept", "Age", "Content-Encoding", "Content-Type", "Pragma", "Range", "Referer", "TE", "Via", "Warn"]
         {
-            assert_eq!(mapped_to_client(&name(header)), Some(name(header)), "{header}");
+            assert_eq!(mapped_to_client(&name(header)), Some(&name(header)), "{header}");
         }
     }
 
@@ -250,7 +256,7 @@ mod tests {
         {
             headers.append(name(header), value("1"));
         }
-        headers.append(SERVER, value("2"));
+        headers.append(name("server"), value("2"));
         headers.append(CONTENT_ENCODING, value("br"));
         proxied_to_client(&mut headers);
         let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
@@ -266,7 +272,7 @@ mod tests {
                 "x-own"
             ]
         );
-        assert_eq!(headers.get_all(&REMAPPED_SERVER).iter().count(), 2);
+        assert_eq!(headers.get_all("x-amzn-remapped-server").iter().count(), 2);
     }
 
     #[test]

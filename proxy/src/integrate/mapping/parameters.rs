@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use http::header::EXPECT;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body::Body as _;
 use percent_encoding::percent_decode_str;
 
 use crate::body::{Body, BodyError, BodyFault};
@@ -14,6 +16,9 @@ use crate::rejection::Rejection;
 
 /// Largest body a mapping can take a value from, and largest body Amazon's integrations take: 10 MB.
 pub const MAX_BODY: usize = 10 << 20;
+
+/// Largest body that is read only to be refused.
+const MOST_DISCARDED: u64 = 16 << 20;
 
 /// Where request mappings take their values from.
 pub struct Values<'a> {
@@ -122,14 +127,41 @@ impl<'a> Setter<'a> {
 /// Collects the request's body, and leaves it in the exchange for whoever sends it on.
 ///
 /// # Errors
-/// 413, or the client's going away.
+/// 413, or that the client does not send it.
 pub async fn collect(exchange: &mut Exchange) -> Result<Bytes, Rejection> {
-    let bytes = std::mem::take(&mut exchange.body).collect(MAX_BODY).await.map_err(|error| match error {
-        BodyError::Fault(BodyFault::TooLarge) => Rejection::RequestTooLarge,
-        BodyError::Fault(BodyFault::Aborted | BodyFault::Silent) | BodyError::Wire(_) => Rejection::RequestAborted,
+    let body = within(MAX_BODY as u64, exchange).await?;
+    let bytes = body.collect(MAX_BODY).await.map_err(|error| match error {
+        BodyError::Fault(fault) => of_client(fault),
+        BodyError::Wire(_) => Rejection::RequestAborted,
     })?;
     exchange.body = Body::full(bytes.clone());
     Ok(bytes)
+}
+
+/// Takes the request's body, unless it says that it is larger than this.
+///
+/// Many a client reads no answer before it has sent everything, and what it sends to a closed socket destroys the
+/// answer. So a body that is not much too large is read all the same, unless the client waits to be told to send it.
+///
+/// # Errors
+/// When it is larger.
+pub async fn within(most: u64, exchange: &mut Exchange) -> Result<Body, Rejection> {
+    let mut body = std::mem::take(&mut exchange.body);
+    let Some(length) = body.length().filter(|&length| length > most) else { return Ok(body) };
+    if length <= MOST_DISCARDED && !exchange.headers.contains_key(EXPECT) {
+        // A client that breaks off here needs no answer.
+        while let Some(Ok(_)) = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx)).await {}
+    }
+    Err(Rejection::RequestTooLarge)
+}
+
+/// What the client's body did, as an answer.
+pub fn of_client(fault: BodyFault) -> Rejection {
+    match fault {
+        BodyFault::TooLarge => Rejection::RequestTooLarge,
+        BodyFault::Aborted => Rejection::RequestAborted,
+        BodyFault::Silent => Rejection::RequestTimeout,
+    }
 }
 
 /// Decoded values of a query parameter, in their order.

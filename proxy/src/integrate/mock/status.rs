@@ -31,7 +31,7 @@ impl<'a> Lenient<'a> {
             }
             let key = match self.quoted() {
                 Some(key) => key?,
-                None => self.until(&[b':'])?.trim(),
+                None => self.until(b":")?.trim(),
             };
             self.take(b':')?;
             let value = self.value()?;

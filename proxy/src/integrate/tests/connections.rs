@@ -10,7 +10,7 @@ use super::harness::*;
 use crate::integrate::upstream::{Destination, Verification};
 use crate::rejection::Rejection;
 
-fn to(address: std::net::SocketAddr) -> crate::live::Action {
+fn to(address: std::net::SocketAddr) -> bundle::integration::Integration {
     backend(BackendTarget::Url(url(address)))
 }
 

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri, Version};
+use bundle::integration::Integration;
 use bundle::mapping::{RequestTarget, Source};
-use bundle::{ApiIdentity, ApiKind, Digest, StageBundle, StageKey};
+use bundle::{ApiIdentity, ApiKind, BundleSet, StageBundle, StageKey};
 use rustls::sign::CertifiedKey;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -23,7 +24,7 @@ use crate::dispatch::path::CanonicalPath;
 use crate::exchange::{Client, Exchange, Record, Routed};
 use crate::integrate::integrate;
 use crate::integrate::upstream::{Upstream, tls::Clients};
-use crate::live::{Action, Route, Stage};
+use crate::live::Live;
 use crate::options::LocalCertificates;
 use crate::rejection::Rejection;
 
@@ -101,76 +102,68 @@ pub(super) fn mapping(pairs: &[(RequestTarget, Source)]) -> BTreeMap<RequestTarg
 pub(super) fn http_proxy(
     endpoint: bundle::integration::Endpoint,
     parameters: BTreeMap<RequestTarget, Source>,
-) -> Action {
-    let proxy = bundle::integration::HttpProxy { endpoint, parameters };
-    Action::HttpProxy(crate::live::http::HttpProxy::parse(&proxy, &stage_bundle()).unwrap())
+) -> Integration {
+    Integration::HttpProxy(bundle::integration::HttpProxy { endpoint, parameters })
 }
 
-pub(super) fn http(http: bundle::integration::Http) -> Action {
-    Action::Http(crate::live::http::Http::parse(&http, &stage_bundle()).unwrap())
+pub(super) fn http(http: bundle::integration::Http) -> Integration {
+    Integration::Http(http)
 }
 
-pub(super) fn backend(target: bundle::integration::BackendTarget) -> Action {
+pub(super) fn backend(target: bundle::integration::BackendTarget) -> Integration {
     backend_with(target, 1 << 20, 2000)
 }
 
-pub(super) fn backend_with(target: bundle::integration::BackendTarget, max_body_bytes: u64, timeout_ms: u64) -> Action {
-    let backend = bundle::integration::Backend {
+pub(super) fn backend_with(
+    target: bundle::integration::BackendTarget,
+    max_body_bytes: u64,
+    timeout_ms: u64,
+) -> Integration {
+    Integration::Backend(bundle::integration::Backend {
         target,
         response_header_timeout_ms: timeout_ms,
         idle_timeout_ms: timeout_ms,
         max_body_bytes,
-    };
-    Action::Backend(crate::live::backend::Backend::parse(&backend, &stage_bundle()).unwrap())
+    })
 }
 
 /// One route of one stage, under `/prod`.
 pub(super) struct Served {
     pub(super) core: Rc<Core>,
     stage: Rc<CoreStage>,
-    parameters: Vec<(Box<str>, std::ops::Range<usize>)>,
+    parameters: Vec<std::ops::Range<usize>>,
 }
 
 impl Served {
-    pub(super) fn new(core: &Rc<Core>, action: Action) -> Self {
-        Self::with_parameters(core, action, &[])
+    pub(super) fn new(core: &Rc<Core>, integration: Integration) -> Self {
+        Self::with_parameters(core, integration, &[])
     }
 
     /// The ranges are of the whole path.
     pub(super) fn with_parameters(
         core: &Rc<Core>,
-        action: Action,
+        integration: Integration,
         parameters: &[(&str, std::ops::Range<usize>)],
     ) -> Self {
-        let route = Route {
-            resource: "/x".into(),
+        let mut bundle = stage_bundle();
+        bundle.routes = vec![bundle::route::Route {
+            resource: format!("/x{}", parameters.iter().map(|(name, _)| format!("/{{{name}}}")).collect::<String>()),
             resource_id: "abc123".into(),
-            verb: "ANY".into(),
-            parameters: parameters.iter().map(|(name, _)| (*name).into()).collect(),
-            action,
-        };
-        let bundle = stage_bundle();
-        let live = Arc::new(Stage {
-            key: bundle.key,
-            digest: Digest::of(b""),
-            api_name: "kit".into(),
-            api_id: "abcdefghij".into(),
-            kind: ApiKind::Rest,
-            name: "prod".into(),
-            deployment: 1,
-            account_id: "123456789012".into(),
-            region: "eu-west-1".into(),
-            variables: bundle.variables,
-            router: Default::default(),
-            routes: vec![route],
-            gateway_responses: BTreeMap::new(),
-        });
+            verb: bundle::route::Verb::Any,
+            operation: None,
+            requires: Default::default(),
+            action: bundle::route::Action::Serve(Box::new(integration)),
+        }];
+        let set = BundleSet { stages: vec![Arc::new(bundle)], hosts: Vec::new() };
+        let (live, broken) = Live::parse(&set, &Live::default());
+        assert!(broken.is_empty(), "{broken:?}");
+        let live = Arc::clone(&live.stages[0]);
         let stage = Rc::new(CoreStage {
             meters: core.observer.stage(&live),
             pools: live.routes.iter().map(|route| core.upstream.pool_of(route)).collect(),
             live,
         });
-        let parameters = parameters.iter().map(|(name, range)| ((*name).into(), range.clone())).collect();
+        let parameters = parameters.iter().map(|(_, range)| range.clone()).collect();
         Self { core: Rc::clone(core), stage, parameters }
     }
 
@@ -199,7 +192,7 @@ impl Served {
             routed: Some(Routed {
                 stage: Rc::clone(&self.stage),
                 route: Some(0),
-                parameters: self.parameters.iter().map(|(_, range)| range.clone()).collect(),
+                parameters: self.parameters.clone(),
                 resource_start: "/prod".len(),
             }),
             record: Record::default(),

@@ -147,7 +147,7 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExecutor 
     }
 }
 
-fn h2c(address: SocketAddr) -> crate::live::Action {
+fn h2c(address: SocketAddr) -> bundle::integration::Integration {
     backend(BackendTarget::Url(format!("h2c://{address}")))
 }
 
