@@ -93,7 +93,8 @@ async fn serve_http1(stream: TlsStream<Socket>, connection: Connection) {
     let connection = Rc::new(connection);
     let activity = &connection.place.activity;
     let service = service_fn(|request| {
-        let answer = handle(Rc::clone(&connection), request);
+        // The codec keeps room for this future as long as the connection lives: a pointer, not a whole request's state.
+        let answer = Box::pin(handle(Rc::clone(&connection), request));
         async { Ok::<_, Infallible>(answer.await) }
     });
     let mut serving = http1_builder().serve_connection(TokioIo::new(stream), service).with_upgrades();
