@@ -1,6 +1,7 @@
 //! What a request meets: parsed, immutable, shared by every core. After `Live::parse` nothing in it is malformed.
 
 pub mod backend;
+pub mod custom;
 pub mod gateway_response;
 pub mod host;
 pub mod http;
