@@ -4,4 +4,5 @@ mod connections;
 mod harness;
 mod http;
 mod reverse;
+mod templates;
 mod tls;

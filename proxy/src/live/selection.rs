@@ -286,6 +286,38 @@ mod tests {
     }
 
     #[test]
+    fn texts_select_as_a_whole_over_all_lines() {
+        let responses = |patterns: &[&str]| {
+            let of = |(index, pattern): (usize, &&str)| IntegrationResponse {
+                selection_pattern: (*pattern != "default").then(|| (*pattern).to_owned()),
+                status: 200 + index as u16,
+                headers: Default::default(),
+                templates: Default::default(),
+                content_handling: None,
+            };
+            let responses: Vec<_> = patterns.iter().enumerate().map(of).collect();
+            Scope::with_test_scope(|scope| Responses::parse(&responses, By::Text, scope)).unwrap()
+        };
+        let patterns = [".*Not found.*", r"(\n|.)+timed out(\n|.)*", "default"];
+        let parsed = responses(&patterns);
+        for (selector, expected) in [
+            (Selector::Text("Item Not found"), Some(200)),
+            (Selector::Text("Not found\nat line 2"), Some(202)),
+            (Selector::Text("Task\ntimed out\n"), Some(201)),
+            (Selector::Text(""), Some(202)),
+            (Selector::Default, Some(202)),
+            (Selector::Status(404), Some(202)),
+        ] {
+            let selected = parsed.select(selector).map(|response| response.status.as_u16());
+            assert_eq!(selected, expected, "{selector:?}");
+        }
+        assert!(responses(&patterns[..2]).select(Selector::Text("other")).is_none());
+        assert!(responses(&patterns[..2]).select(Selector::Default).is_none());
+        let of_statuses = parse(&[None, Some("4..")]).unwrap();
+        assert_eq!(of_statuses.select(Selector::Default).unwrap().status, 200);
+    }
+
+    #[test]
     fn bad_patterns_are_refused() {
         for pattern in ["(", "a)|(b", "(?=x)", r"\d{1000000}"] {
             assert!(parse(&[Some(pattern)]).is_err(), "{pattern}");

@@ -5,6 +5,7 @@ use vtl::{Input, Kind, Limits, Overrides, Scope, Template, Text};
 
 use crate::context;
 use crate::exchange::Exchange;
+use crate::integrate::mapping::document::text_of;
 use crate::integrate::mapping::parameters::{decoded, lossy};
 use crate::rejection::Rejection;
 
@@ -30,7 +31,7 @@ pub fn render(
     if let (Some(text), false) = (template.as_plain(), wants_json) {
         return Ok(Rendered { text: text.to_owned(), json: None });
     }
-    let body = String::from_utf8_lossy(body);
+    let body = text_of(body);
     let input = if template.mentions_parameters() {
         Input::new(&body, path(exchange), query(exchange), headers(exchange))
     } else {
