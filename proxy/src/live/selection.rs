@@ -192,6 +192,9 @@ fn header(name: &str, source: &Source, scope: &Scope<'_>) -> Result<Option<(Head
     Ok(Some((name, Value::Ready(value))))
 }
 
+/// A pattern to match texts with, or why it does not work.
+type Compiled = Result<Arc<Regex>, String>;
+
 /// What a pattern matches, or why it does not work.
 type Known = Result<Rc<Statuses>, String>;
 
@@ -200,7 +203,7 @@ type Known = Result<Rc<Statuses>, String>;
 pub struct Patterns {
     known: RefCell<HashMap<Box<str>, Known>>,
     /// Those that select by texts, and so are kept.
-    regexes: RefCell<HashMap<Box<str>, Result<Arc<Regex>, String>>>,
+    regexes: RefCell<HashMap<Box<str>, Compiled>>,
 }
 
 /// The statuses that a pattern matches.
@@ -213,7 +216,7 @@ impl Statuses {
 }
 
 impl Patterns {
-    fn regex(&self, pattern: &str) -> Result<Arc<Regex>, String> {
+    fn regex(&self, pattern: &str) -> Compiled {
         let mut regexes = self.regexes.borrow_mut();
         regexes.entry(pattern.into()).or_insert_with(|| compile(pattern).map(Arc::new)).clone()
     }

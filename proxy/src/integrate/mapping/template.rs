@@ -57,8 +57,8 @@ pub fn render(
 /// With the escapes they came with, as everywhere.
 fn path(exchange: &Exchange) -> Value {
     let names = exchange.routed.as_ref().and_then(|routed| routed.route()).map_or(&[][..], |route| &route.parameters);
-    let value = |name: &Box<str>| Some((Text::from(&**name), Value::from(exchange.path_parameter(name)?)));
-    Value::map(names.iter().filter_map(value))
+    let value = |name: &str| Some((Text::from(name), Value::from(exchange.path_parameter(name)?)));
+    Value::map(names.iter().filter_map(|name| value(name)))
 }
 
 /// The last value of each.
