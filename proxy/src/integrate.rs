@@ -1,5 +1,6 @@
 //! What stands behind a route, one file per kind.
 
+pub mod aws;
 pub mod backend;
 pub mod call;
 pub mod http;

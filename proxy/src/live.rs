@@ -1,5 +1,6 @@
 //! What a request meets: parsed, immutable, shared by every core. After `Live::parse` nothing in it is malformed.
 
+pub mod aws;
 pub mod backend;
 pub mod gateway_response;
 pub mod host;

@@ -11,7 +11,7 @@ use crate::dispatch::pattern::Pattern;
 use crate::dispatch::trie::{Builder, Router, Verbs};
 use crate::live::gateway_response::GatewayResponses;
 use crate::live::selection::Patterns;
-use crate::live::{Broken, backend, http, mock};
+use crate::live::{Broken, aws, backend, http, mock};
 
 /// One stage.
 pub struct Stage {
@@ -30,6 +30,8 @@ pub struct Stage {
     pub router: Router,
     pub routes: Vec<Route>,
     pub gateway_responses: GatewayResponses,
+    /// Calls to AWS services.
+    pub aws: aws::Aws,
     /// What of it cannot be served.
     pub broken: Vec<Broken>,
 }
@@ -134,6 +136,7 @@ impl Stage {
             router: builder.build(),
             routes,
             gateway_responses,
+            aws: aws::Aws::parse(bundle),
             broken,
         }
     }

@@ -82,6 +82,7 @@ pub(super) fn stage_bundle() -> StageBundle {
         gateway_responses: BTreeMap::new(),
         binary_media_types: Default::default(),
         minimum_compression_size: None,
+        aws: Default::default(),
     }
 }
 
