@@ -3,6 +3,7 @@
 pub mod aws;
 pub mod backend;
 pub mod call;
+pub mod custom;
 pub mod http;
 pub mod mapping;
 pub mod mock;

@@ -2,6 +2,7 @@
 
 pub mod aws;
 pub mod backend;
+pub mod custom;
 pub mod gateway_response;
 pub mod host;
 pub mod http;
