@@ -15,6 +15,8 @@ pub enum Integration {
     Http(Http),
     /// An HTTP endpoint that sees the client's request and whose answer the client sees.
     HttpProxy(HttpProxy),
+    /// An AWS service whose requests and answers are mapped.
+    AwsService(AwsService),
     /// Our own reverse proxy (`backend` of the ApiDefinition): RFC 9110's rules instead of Amazon's.
     Backend(Backend),
     /// Written by a newer operator.
@@ -111,6 +113,26 @@ pub struct HttpProxy {
     /// Headers replace the client's, query values are appended.
     #[serde(default)]
     pub parameters: BTreeMap<RequestTarget, Source>,
+}
+
+/// An AWS integration, except for Lambda's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AwsService {
+    /// `arn:aws:apigateway:{region}:{[subdomain.]service}:{path|action}/…`: may hold `{name}` (from an
+    /// `integration.request.path.name` mapping) after `path/`, and `${stageVariables.x}`.
+    pub uri: String,
+    /// Verb sent; `None` is the client's (`ANY`).
+    #[serde(default)]
+    pub method: Option<String>,
+    /// `credentials`: the role to assume; may hold `${stageVariables.x}`. `None`: the Stage's own credentials.
+    #[serde(default)]
+    pub role: Option<String>,
+    /// `timeoutInMillis`, 50 to 29,000 and by quota up to 300,000.
+    pub timeout_ms: u64,
+    /// How the request is made.
+    pub request: RequestMapping,
+    /// How the answer is made.
+    pub responses: Vec<IntegrationResponse>,
 }
 
 /// The HTTP endpoint of an integration.

@@ -2,6 +2,7 @@
 
 pub(crate) mod api;
 mod aws;
+mod aws_service;
 mod backend;
 mod draft;
 mod endpoint;

@@ -19,6 +19,10 @@ pub enum Feature {
     LambdaProxy,
     /// `AWS`.
     AwsService,
+    /// `credentials: arn:aws:iam::*:user/*`.
+    CallerCredentials,
+    /// `AWS_PROXY` to a Firehose stream.
+    FirehoseProxy,
     /// An HTTP API's `integrationSubtype`.
     IntegrationSubtype,
     /// A `uri` that is a load balancer's ARN.
@@ -104,6 +108,8 @@ gaps! {
     MappingTemplate Refuse "a mapping template with references or directives",
     LambdaProxy Refuse "the AWS_PROXY integration",
     AwsService Refuse "the AWS integration",
+    CallerCredentials Refuse "calls with the caller's own credentials (arn:aws:iam::*:user/*)",
+    FirehoseProxy Refuse "the AWS_PROXY integration of a Firehose stream",
     IntegrationSubtype Refuse "the integration subtype",
     VpcLinkListener Refuse "a VPC link to a listener's ARN",
     CrossNamespaceBackend Refuse "a Service in another namespace (it needs a ReferenceGrant)",

@@ -82,7 +82,7 @@ pub(super) fn check_aws(node: &Node<'_>, kind: &str, http_api: bool, draft: &mut
 }
 
 /// The verb sent: outer `None` has been reported, the inner one is the client's own.
-fn method(node: &Node<'_>, kind: &str, draft: &mut Draft<'_>) -> Option<Option<String>> {
+pub(super) fn method(node: &Node<'_>, kind: &str, draft: &mut Draft<'_>) -> Option<Option<String>> {
     let Some(method) = node.get("httpMethod") else {
         let text = format!("{kind} integrations need an `httpMethod`");
         draft.error(Reason::MissingHttpMethod, node, text);
@@ -101,7 +101,7 @@ fn method(node: &Node<'_>, kind: &str, draft: &mut Draft<'_>) -> Option<Option<S
     Some((text != "ANY").then_some(text))
 }
 
-fn timeout(node: &Node<'_>, http_api: bool, draft: &mut Draft<'_>) -> u64 {
+pub(super) fn timeout(node: &Node<'_>, http_api: bool, draft: &mut Draft<'_>) -> u64 {
     let default = if http_api { 30_000 } else { 29_000 };
     let Some(written) = node.get("timeoutInMillis") else { return default };
     match written.loose_integer() {
@@ -115,7 +115,7 @@ fn timeout(node: &Node<'_>, http_api: bool, draft: &mut Draft<'_>) -> u64 {
 }
 
 /// Whether it goes over a VPC link; the link itself is not looked at.
-fn vpc_link(node: &Node<'_>, draft: &mut Draft<'_>) -> bool {
+pub(super) fn vpc_link(node: &Node<'_>, draft: &mut Draft<'_>) -> bool {
     let Some(connection) = node.get("connectionType") else { return false };
     let link = choice(&connection, &[("INTERNET", false), ("VPC_LINK", true)], draft) == Some(true);
     if link {

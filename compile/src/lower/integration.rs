@@ -5,7 +5,7 @@ use bundle::integration::{ContentHandling, Http, HttpProxy, Integration, Mock, P
 
 use super::api::Context;
 use super::draft::Draft;
-use super::{endpoint, mapping, mock, response, template};
+use super::{aws_service, endpoint, mapping, mock, response, template};
 use crate::finding::Reason;
 use crate::read::{Node, Operation};
 use crate::support::Feature;
@@ -82,6 +82,11 @@ pub(super) fn lower(operation: &Operation<'_>, context: &Context<'_>, draft: &mu
             let parameters = mapping::request(&node, http_api, draft);
             let endpoint = endpoint::lower(&node, &kind, http_api, draft)?;
             Some(Integration::HttpProxy(HttpProxy { endpoint, parameters }))
+        }
+        "AWS" if !aws_service::is_lambda(&node) => {
+            let request = request(&node, http_api, draft);
+            let responses = response::lower(&node, &context.patterns, draft);
+            aws_service::lower(&node, http_api, request, responses, draft).map(Integration::AwsService)
         }
         "AWS" | "AWS_PROXY" => {
             endpoint::check_aws(&node, &kind, http_api, draft);

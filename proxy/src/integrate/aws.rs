@@ -2,4 +2,5 @@
 
 pub mod call;
 pub mod credentials;
+pub mod service;
 pub mod sign;

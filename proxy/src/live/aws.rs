@@ -1,5 +1,7 @@
 //! How a stage's calls to AWS services are made, parsed.
 
+pub mod service;
+
 use std::collections::BTreeMap;
 use std::fmt;
 

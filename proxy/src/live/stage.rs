@@ -55,6 +55,7 @@ pub enum Action {
     Mock(mock::Mock),
     Http(http::Http),
     HttpProxy(http::HttpProxy),
+    AwsService(Box<aws::service::Service>),
     Backend(backend::Backend),
 }
 
@@ -177,7 +178,9 @@ impl Route {
         match (&source.verb, &self.action) {
             (Verb::One(verb), _) => Verbs::One(verb),
             (Verb::Any, Action::Refuse(_) | Action::Backend(_)) => Verbs::Every,
-            (Verb::Any, Action::Mock(_) | Action::Http(_) | Action::HttpProxy(_)) => Verbs::Seven,
+            (Verb::Any, Action::Mock(_) | Action::Http(_) | Action::HttpProxy(_) | Action::AwsService(_)) => {
+                Verbs::Seven
+            }
         }
     }
 }
@@ -196,6 +199,9 @@ impl Action {
             Integration::Mock(mock) => mock::Mock::parse(mock, scope).map(Self::Mock),
             Integration::Http(http) => http::Http::parse(http, scope).map(Self::Http),
             Integration::HttpProxy(proxy) => http::HttpProxy::parse(proxy, scope.bundle).map(Self::HttpProxy),
+            Integration::AwsService(service) => {
+                aws::service::Service::parse(service, scope).map(|service| Self::AwsService(Box::new(service)))
+            }
             Integration::Backend(backend) => backend::Backend::parse(backend, scope.bundle).map(Self::Backend),
             Integration::Unknown(_) => {
                 return Err(("UnknownIntegration", "this proxy does not know the kind of integration".to_owned()));
