@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::mapping::{RequestTarget, ResponseHeader, Source};
+use crate::mapping::{Change, Expression, RequestTarget, ResponseHeader, Source};
+use crate::subtype::Subtype;
 
 /// What stands behind a route. A kind this reader does not know reads as `Unknown`, and its route answers 500.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,6 +18,8 @@ pub enum Integration {
     HttpProxy(HttpProxy),
     /// An AWS service whose requests and answers are mapped.
     AwsService(AwsService),
+    /// An HTTP API's integration with one action of an AWS service.
+    AwsAction(AwsAction),
     /// Our own reverse proxy (`backend` of the ApiDefinition): RFC 9110's rules instead of Amazon's.
     Backend(Backend),
     /// Written by a newer operator.
@@ -113,6 +116,12 @@ pub struct HttpProxy {
     /// Headers replace the client's, query values are appended.
     #[serde(default)]
     pub parameters: BTreeMap<RequestTarget, Source>,
+    /// An HTTP API's mapping of the request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
+    /// An HTTP API's mapping of responses, by the backend's status.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub response_changes: BTreeMap<u16, Vec<Change>>,
 }
 
 /// An AWS integration, except for Lambda's.
@@ -133,6 +142,26 @@ pub struct AwsService {
     pub request: RequestMapping,
     /// How the answer is made.
     pub responses: Vec<IntegrationResponse>,
+}
+
+/// An HTTP API's integration with one action of an AWS service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AwsAction {
+    /// `integrationSubtype`.
+    pub subtype: Subtype,
+    /// The action's parameters, by the names that Amazon's table gives them; those it needs are there.
+    pub parameters: BTreeMap<String, Expression>,
+    /// `Region`; `None`: the Stage's.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// `credentials`: the role to assume. `None`: the Stage's own credentials.
+    #[serde(default)]
+    pub role: Option<String>,
+    /// `timeoutInMillis`.
+    pub timeout_ms: u64,
+    /// Mapping of responses, by the service's status.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub response_changes: BTreeMap<u16, Vec<Change>>,
 }
 
 /// The HTTP endpoint of an integration.

@@ -23,8 +23,6 @@ pub enum Feature {
     CallerCredentials,
     /// `AWS_PROXY` to a Firehose stream.
     FirehoseProxy,
-    /// An HTTP API's `integrationSubtype`.
-    IntegrationSubtype,
     /// A `uri` that is a load balancer's ARN.
     VpcLinkListener,
     /// A Service in another namespace.
@@ -43,8 +41,6 @@ pub enum Feature {
     Streaming,
     /// `credentials` of an HTTP integration.
     HttpCredentials,
-    /// An HTTP API's parameter mapping.
-    HttpApiMapping,
     /// An HTTP API's own errors, events and defaults.
     HttpApi,
     /// `x-amazon-apigateway-cors`.
@@ -110,7 +106,6 @@ gaps! {
     AwsService Refuse "the AWS integration",
     CallerCredentials Refuse "calls with the caller's own credentials (arn:aws:iam::*:user/*)",
     FirehoseProxy Refuse "the AWS_PROXY integration of a Firehose stream",
-    IntegrationSubtype Refuse "the integration subtype",
     VpcLinkListener Refuse "a VPC link to a listener's ARN",
     CrossNamespaceBackend Refuse "a Service in another namespace (it needs a ReferenceGrant)",
     // What the rest is useful without.
@@ -121,7 +116,6 @@ gaps! {
     Compression Ignore "compression",
     Streaming Ignore "response streaming",
     HttpCredentials Ignore "credentials of an HTTP integration",
-    HttpApiMapping Ignore "an HTTP API's parameter mapping",
     HttpApi Ignore "an HTTP API's own rules (a REST API's are used)",
     Cors Ignore "an HTTP API's CORS configuration",
     ApiKeySource Ignore "API keys from an authorizer",

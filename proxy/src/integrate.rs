@@ -40,6 +40,7 @@ pub async fn integrate(core: &Rc<Core>, exchange: &mut Exchange) -> Result<Respo
         Action::Http(http) => http::map(core, exchange, pool, http).await,
         Action::HttpProxy(proxy) => http::proxy(core, exchange, pool, proxy).await,
         Action::AwsService(service) => aws::service::invoke(core, exchange, pool, service).await,
+        Action::AwsAction(action) => aws::action::invoke(core, exchange, pool, action).await,
         Action::Backend(backend) => backend::forward(core, exchange, pool, backend).await,
     }
 }

@@ -53,10 +53,6 @@ pub(super) fn lower(node: &Node<'_>, kind: &str, http_api: bool, draft: &mut Dra
 pub(super) fn check_aws(node: &Node<'_>, kind: &str, http_api: bool, draft: &mut Draft<'_>) {
     timeout(node, http_api, draft);
     vpc_link(node, draft);
-    if let Some(subtype) = node.get("integrationSubtype") {
-        draft.wants(Feature::IntegrationSubtype, &subtype);
-        return;
-    }
     if kind == "AWS" {
         method(node, kind, draft);
     }
@@ -77,6 +73,9 @@ pub(super) fn check_aws(node: &Node<'_>, kind: &str, http_api: bool, draft: &mut
         let text = "Integrations of type 'AWS_PROXY' currently only supports Lambda function and Firehose stream \
                     invocations.";
         draft.error(Reason::InvalidUri, at, text);
+    } else if kind == "AWS_PROXY" && text.contains(":firehose:") {
+        draft.wants(Feature::FirehoseProxy, at);
+        return;
     }
     draft.wants(if kind == "AWS" { Feature::AwsService } else { Feature::LambdaProxy }, node);
 }

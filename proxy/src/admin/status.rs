@@ -201,6 +201,7 @@ impl Loaded {
                 | Action::Http(_)
                 | Action::HttpProxy(_)
                 | Action::AwsService(_)
+                | Action::AwsAction(_)
                 | Action::Backend(_) => {}
             }
         }

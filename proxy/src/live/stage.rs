@@ -56,6 +56,7 @@ pub enum Action {
     Http(http::Http),
     HttpProxy(http::HttpProxy),
     AwsService(Box<aws::service::Service>),
+    AwsAction(Box<aws::action::Action>),
     Backend(backend::Backend),
 }
 
@@ -178,9 +179,10 @@ impl Route {
         match (&source.verb, &self.action) {
             (Verb::One(verb), _) => Verbs::One(verb),
             (Verb::Any, Action::Refuse(_) | Action::Backend(_)) => Verbs::Every,
-            (Verb::Any, Action::Mock(_) | Action::Http(_) | Action::HttpProxy(_) | Action::AwsService(_)) => {
-                Verbs::Seven
-            }
+            (
+                Verb::Any,
+                Action::Mock(_) | Action::Http(_) | Action::HttpProxy(_) | Action::AwsService(_) | Action::AwsAction(_),
+            ) => Verbs::Seven,
         }
     }
 }
@@ -201,6 +203,9 @@ impl Action {
             Integration::HttpProxy(proxy) => http::HttpProxy::parse(proxy, scope.bundle).map(Self::HttpProxy),
             Integration::AwsService(service) => {
                 aws::service::Service::parse(service, scope).map(|service| Self::AwsService(Box::new(service)))
+            }
+            Integration::AwsAction(action) => {
+                aws::action::Action::parse(action, scope).map(|action| Self::AwsAction(Box::new(action)))
             }
             Integration::Backend(backend) => backend::Backend::parse(backend, scope.bundle).map(Self::Backend),
             Integration::Unknown(_) => {

@@ -57,7 +57,8 @@ impl Service {
         let uri = with_variables(uri, &stage.variables);
         let arn = Arn::parse(&uri).ok_or_else(|| format!("`{uri}` is no ARN of an AWS integration"))?;
         let aws = Aws::parse(stage);
-        let Endpoint { destination, base } = aws.endpoint(arn.service, arn.region)?;
+        let synchronous = matches!((arn.service, arn.what), ("states", What::Action("StartSyncExecution")));
+        let Endpoint { destination, base } = aws.endpoint_of(arn.service, arn.region, synchronous)?;
         let (custom, paths) = Custom::parse(request, responses, Flavor::Aws, By::Status, scope)?;
         let (path, target) = match arn.what {
             What::Path(path) => (format!("{base}/{path}"), None),
