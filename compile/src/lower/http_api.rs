@@ -43,6 +43,7 @@ const RESERVED_PREFIXES: [&str; 4] = ["access-control-", "apigw-", "x-amz-", "x-
 pub(super) fn request(integration: &Node<'_>, draft: &mut Draft<'_>) -> Vec<Change> {
     let Some(map) = integration.get("requestParameters") else { return Vec::new() };
     map.entries()
+        .into_iter()
         .filter(|(key, _)| !key.starts_with("integration.request."))
         .filter_map(|(key, node)| change(key, &node, Side::Request, draft))
         .collect()
@@ -58,7 +59,8 @@ pub(super) fn responses(integration: &Node<'_>, draft: &mut Draft<'_>) -> BTreeM
             draft.error(Reason::InvalidMapping, &node, format!("`{status}` is no status of 200 to 599 with mappings"));
             continue;
         };
-        let changes = node.entries().filter_map(|(key, node)| change(key, &node, Side::Response, draft)).collect();
+        let changes =
+            node.entries().into_iter().filter_map(|(key, node)| change(key, &node, Side::Response, draft)).collect();
         responses.insert(number, changes);
     }
     responses
