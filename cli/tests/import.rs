@@ -67,7 +67,7 @@ fn a_template_of_a_rest_api() {
         "note: Resources/ProdStage/Properties/TracingEnabled: ",
         "warning: Resources/Domain/Properties/RegionalCertificateArn: ",
         "warning: Resources/Domain/Properties/MutualTlsAuthentication: ",
-        "note: Resources/Firewall: AWS::WAFv2::WebACLAssociation is no part of an API",
+        "warning: Resources/Firewall: AWS::WAFv2::WebACLAssociation has no counterpart",
         "note: Outputs: ",
     ] {
         assert!(report.contains(line), "{line} in {report}");
