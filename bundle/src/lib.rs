@@ -7,6 +7,7 @@
 
 #![deny(missing_docs)]
 
+pub mod aws;
 pub mod codec;
 pub mod digest;
 pub mod host;
@@ -15,6 +16,7 @@ pub mod mapping;
 pub mod reply;
 pub mod route;
 pub mod stage;
+pub mod subtype;
 
 pub use codec::{DecodeError, EncodeError, Encoded, FORMAT, decode, encode};
 pub use digest::Digest;

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::aws::Aws;
 use crate::reply::{GatewayResponse, GatewayResponseType};
 use crate::route::Route;
 
@@ -73,4 +74,7 @@ pub struct StageBundle {
     /// Answers of at least this many bytes are compressed; `None` switches compression off.
     #[serde(default)]
     pub minimum_compression_size: Option<u64>,
+    /// Calls to AWS services.
+    #[serde(default, skip_serializing_if = "Aws::is_default")]
+    pub aws: Aws,
 }

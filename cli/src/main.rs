@@ -6,6 +6,7 @@ mod collect;
 mod deployments;
 mod dev;
 mod function;
+mod import;
 mod lint;
 mod print;
 mod state;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
             dev::run(&dev)
         }
         Command::Lint(lint) => lint::run(&lint),
+        Command::Import(import) => import::run(&import),
         Command::Template(template) => template::run(&template),
         Command::Function(function) => {
             start_log("info");

@@ -1,11 +1,14 @@
 //! What becomes of a document and of a Stage.
 
 pub(crate) mod api;
+mod aws;
+mod aws_service;
 mod backend;
 mod draft;
 mod endpoint;
 mod gateway_response;
 mod host;
+mod http_api;
 mod integration;
 mod mapping;
 mod method_settings;
@@ -15,6 +18,7 @@ mod pattern;
 mod response;
 mod security;
 pub(crate) mod stage;
+mod subtype;
 mod sweep;
 mod template;
 pub(crate) mod usage_plan;

@@ -17,8 +17,10 @@ pub enum Feature {
     LambdaProxy,
     /// `AWS`.
     AwsService,
-    /// An HTTP API's `integrationSubtype`.
-    IntegrationSubtype,
+    /// `credentials: arn:aws:iam::*:user/*`.
+    CallerCredentials,
+    /// `AWS_PROXY` to a Firehose stream.
+    FirehoseProxy,
     /// A `uri` that is a load balancer's ARN.
     VpcLinkListener,
     /// A Service in another namespace.
@@ -37,8 +39,6 @@ pub enum Feature {
     Streaming,
     /// `credentials` of an HTTP integration.
     HttpCredentials,
-    /// An HTTP API's parameter mapping.
-    HttpApiMapping,
     /// An HTTP API's own errors, events and defaults.
     HttpApi,
     /// `x-amazon-apigateway-cors`.
@@ -101,7 +101,8 @@ gaps! {
     // What cannot be done in part.
     LambdaProxy Refuse "the AWS_PROXY integration",
     AwsService Refuse "the AWS integration",
-    IntegrationSubtype Refuse "the integration subtype",
+    CallerCredentials Refuse "calls with the caller's own credentials (arn:aws:iam::*:user/*)",
+    FirehoseProxy Refuse "the AWS_PROXY integration of a Firehose stream",
     VpcLinkListener Refuse "a VPC link to a listener's ARN",
     CrossNamespaceBackend Refuse "a Service in another namespace (it needs a ReferenceGrant)",
     // What the rest is useful without.
@@ -112,7 +113,6 @@ gaps! {
     Compression Ignore "compression",
     Streaming Ignore "response streaming",
     HttpCredentials Ignore "credentials of an HTTP integration",
-    HttpApiMapping Ignore "an HTTP API's parameter mapping",
     HttpApi Ignore "an HTTP API's own rules (a REST API's are used)",
     Cors Ignore "an HTTP API's CORS configuration",
     ApiKeySource Ignore "API keys from an authorizer",

@@ -9,6 +9,8 @@ use std::sync::atomic::Ordering;
 use bundle::StageKey;
 
 use crate::accept::request::Ids;
+use crate::integrate::aws::credentials::Credentialed;
+use crate::integrate::aws::credentials::environment::Environment;
 use crate::integrate::upstream::Upstream;
 use crate::live::{self, Live};
 use crate::observe::Observer;
@@ -27,6 +29,8 @@ pub struct Core {
     pub ids: Ids,
     /// Connections to backends.
     pub upstream: Upstream,
+    /// Credentials for AWS services.
+    pub aws: Credentialed,
     /// Access log and metrics of this core.
     pub observer: Observer,
 }
@@ -63,6 +67,7 @@ impl Core {
             generation: Cell::new(0),
             ids: Ids::new()?,
             upstream,
+            aws: Credentialed::new(Environment::of_process()),
             observer,
         }))
     }

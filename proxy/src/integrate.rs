@@ -1,5 +1,6 @@
 //! What stands behind a route, one file per kind.
 
+pub mod aws;
 pub mod backend;
 pub mod call;
 pub mod custom;
@@ -38,6 +39,8 @@ pub async fn integrate(core: &Rc<Core>, exchange: &mut Exchange) -> Result<Respo
         Action::Mock(mock) => mock::answer(exchange, mock).await,
         Action::Http(http) => http::map(core, exchange, pool, http).await,
         Action::HttpProxy(proxy) => http::proxy(core, exchange, pool, proxy).await,
+        Action::AwsService(service) => aws::service::invoke(core, exchange, pool, service).await,
+        Action::AwsAction(action) => aws::action::invoke(core, exchange, pool, action).await,
         Action::Backend(backend) => backend::forward(core, exchange, pool, backend).await,
     }
 }

@@ -1,10 +1,12 @@
 //! What a request meets: parsed, immutable, shared by every core. After `Live::parse` nothing in it is malformed.
 
+pub mod aws;
 pub mod backend;
 pub mod custom;
 pub mod gateway_response;
 pub mod host;
 pub mod http;
+pub mod http_api;
 pub mod mapping;
 pub mod mock;
 pub mod selection;

@@ -53,10 +53,6 @@ pub(super) fn lower(node: &Node<'_>, kind: &str, http_api: bool, draft: &mut Dra
 pub(super) fn check_aws(node: &Node<'_>, kind: &str, http_api: bool, draft: &mut Draft<'_>) {
     timeout(node, http_api, draft);
     vpc_link(node, draft);
-    if let Some(subtype) = node.get("integrationSubtype") {
-        draft.wants(Feature::IntegrationSubtype, &subtype);
-        return;
-    }
     if kind == "AWS" {
         method(node, kind, draft);
     }
@@ -77,12 +73,15 @@ pub(super) fn check_aws(node: &Node<'_>, kind: &str, http_api: bool, draft: &mut
         let text = "Integrations of type 'AWS_PROXY' currently only supports Lambda function and Firehose stream \
                     invocations.";
         draft.error(Reason::InvalidUri, at, text);
+    } else if kind == "AWS_PROXY" && text.contains(":firehose:") {
+        draft.wants(Feature::FirehoseProxy, at);
+        return;
     }
     draft.wants(if kind == "AWS" { Feature::AwsService } else { Feature::LambdaProxy }, node);
 }
 
 /// The verb sent: outer `None` has been reported, the inner one is the client's own.
-fn method(node: &Node<'_>, kind: &str, draft: &mut Draft<'_>) -> Option<Option<String>> {
+pub(super) fn method(node: &Node<'_>, kind: &str, draft: &mut Draft<'_>) -> Option<Option<String>> {
     let Some(method) = node.get("httpMethod") else {
         let text = format!("{kind} integrations need an `httpMethod`");
         draft.error(Reason::MissingHttpMethod, node, text);
@@ -101,7 +100,7 @@ fn method(node: &Node<'_>, kind: &str, draft: &mut Draft<'_>) -> Option<Option<S
     Some((text != "ANY").then_some(text))
 }
 
-fn timeout(node: &Node<'_>, http_api: bool, draft: &mut Draft<'_>) -> u64 {
+pub(super) fn timeout(node: &Node<'_>, http_api: bool, draft: &mut Draft<'_>) -> u64 {
     let default = if http_api { 30_000 } else { 29_000 };
     let Some(written) = node.get("timeoutInMillis") else { return default };
     match written.loose_integer() {
@@ -115,7 +114,7 @@ fn timeout(node: &Node<'_>, http_api: bool, draft: &mut Draft<'_>) -> u64 {
 }
 
 /// Whether it goes over a VPC link; the link itself is not looked at.
-fn vpc_link(node: &Node<'_>, draft: &mut Draft<'_>) -> bool {
+pub(super) fn vpc_link(node: &Node<'_>, draft: &mut Draft<'_>) -> bool {
     let Some(connection) = node.get("connectionType") else { return false };
     let link = choice(&connection, &[("INTERNET", false), ("VPC_LINK", true)], draft) == Some(true);
     if link {

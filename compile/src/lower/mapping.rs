@@ -8,7 +8,6 @@ use serde_json::Value;
 use super::draft::Draft;
 use crate::finding::Reason;
 use crate::read::Node;
-use crate::support::Feature;
 
 /// Headers that nothing may be mapped to: a 500 at run time, as recorded.
 const ILLEGAL: [&str; 4] = ["content-length", "transfer-encoding", "x-amzn-trace-id", "x-amzn-apigateway-api-id"];
@@ -26,7 +25,7 @@ pub(super) fn request(
     }
     for (key, node) in map.entries() {
         if http_api && !key.starts_with("integration.request.") {
-            draft.wants(Feature::HttpApiMapping, &node);
+            // An HTTP API's own words: `http_api` reads them.
             continue;
         }
         let Some(target) = request_target(key) else {

@@ -197,7 +197,12 @@ impl Loaded {
                     reason: refusal.reason.clone(),
                     message: refusal.message.clone(),
                 }),
-                Action::Mock(_) | Action::Http(_) | Action::HttpProxy(_) | Action::Backend(_) => {}
+                Action::Mock(_)
+                | Action::Http(_)
+                | Action::HttpProxy(_)
+                | Action::AwsService(_)
+                | Action::AwsAction(_)
+                | Action::Backend(_) => {}
             }
         }
         for Broken { stage: key, route, message } in broken {

@@ -3,6 +3,7 @@
 mod connections;
 mod harness;
 mod http;
+mod http_api;
 mod reverse;
 mod templates;
 mod tls;

@@ -84,6 +84,8 @@ impl Upstream {
             Action::Refuse(_) | Action::Mock(_) => return None,
             Action::Http(http) => http.endpoint.uri.destination()?.clone(),
             Action::HttpProxy(http) => http.endpoint.uri.destination()?.clone(),
+            Action::AwsService(service) => service.destination.clone(),
+            Action::AwsAction(action) => action.destination.clone(),
             Action::Backend(backend) => match &backend.target {
                 Target::Url(destination) => destination.clone(),
                 Target::Service { namespace, name, port, scheme } => self.service(namespace, name, *port, *scheme)?,

@@ -12,7 +12,7 @@ use crate::dispatch::trie::{Builder, Router, Verbs};
 use crate::live::gateway_response::GatewayResponses;
 use crate::live::selection::Patterns;
 use crate::live::template::Templates;
-use crate::live::{Broken, backend, http, mock};
+use crate::live::{Broken, aws, backend, http, mock};
 
 /// One stage.
 pub struct Stage {
@@ -31,6 +31,8 @@ pub struct Stage {
     pub router: Router,
     pub routes: Vec<Route>,
     pub gateway_responses: GatewayResponses,
+    /// Calls to AWS services.
+    pub aws: aws::Aws,
     /// What of it cannot be served.
     pub broken: Vec<Broken>,
 }
@@ -53,6 +55,8 @@ pub enum Action {
     Mock(mock::Mock),
     Http(http::Http),
     HttpProxy(http::HttpProxy),
+    AwsService(Box<aws::service::Service>),
+    AwsAction(Box<aws::action::Action>),
     Backend(backend::Backend),
 }
 
@@ -138,6 +142,7 @@ impl Stage {
             router: builder.build(),
             routes,
             gateway_responses,
+            aws: aws::Aws::parse(bundle),
             broken,
         }
     }
@@ -174,7 +179,10 @@ impl Route {
         match (&source.verb, &self.action) {
             (Verb::One(verb), _) => Verbs::One(verb),
             (Verb::Any, Action::Refuse(_) | Action::Backend(_)) => Verbs::Every,
-            (Verb::Any, Action::Mock(_) | Action::Http(_) | Action::HttpProxy(_)) => Verbs::Seven,
+            (
+                Verb::Any,
+                Action::Mock(_) | Action::Http(_) | Action::HttpProxy(_) | Action::AwsService(_) | Action::AwsAction(_),
+            ) => Verbs::Seven,
         }
     }
 }
@@ -193,6 +201,12 @@ impl Action {
             Integration::Mock(mock) => mock::Mock::parse(mock, scope).map(Self::Mock),
             Integration::Http(http) => http::Http::parse(http, scope).map(Self::Http),
             Integration::HttpProxy(proxy) => http::HttpProxy::parse(proxy, scope.bundle).map(Self::HttpProxy),
+            Integration::AwsService(service) => {
+                aws::service::Service::parse(service, scope).map(|service| Self::AwsService(Box::new(service)))
+            }
+            Integration::AwsAction(action) => {
+                aws::action::Action::parse(action, scope).map(|action| Self::AwsAction(Box::new(action)))
+            }
             Integration::Backend(backend) => backend::Backend::parse(backend, scope.bundle).map(Self::Backend),
             Integration::Unknown(_) => {
                 return Err(("UnknownIntegration", "this proxy does not know the kind of integration".to_owned()));

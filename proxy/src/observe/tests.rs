@@ -108,6 +108,7 @@ pub(crate) fn stage(name: &str, version: &str, resources: &[&str]) -> Arc<Stage>
         router: Default::default(),
         routes: resources.iter().map(route).collect(),
         gateway_responses: Default::default(),
+        aws: crate::live::aws::Aws::parse(&crate::fixture::stage("prod", &[])),
         broken: Vec::new(),
     })
 }

@@ -82,6 +82,7 @@ pub(super) fn stage_bundle() -> StageBundle {
         gateway_responses: BTreeMap::new(),
         binary_media_types: Default::default(),
         minimum_compression_size: None,
+        aws: Default::default(),
     }
 }
 
@@ -103,7 +104,12 @@ pub(super) fn http_proxy(
     endpoint: bundle::integration::Endpoint,
     parameters: BTreeMap<RequestTarget, Source>,
 ) -> Integration {
-    Integration::HttpProxy(bundle::integration::HttpProxy { endpoint, parameters })
+    Integration::HttpProxy(bundle::integration::HttpProxy {
+        endpoint,
+        parameters,
+        changes: Vec::new(),
+        response_changes: BTreeMap::new(),
+    })
 }
 
 pub(super) fn http(http: bundle::integration::Http) -> Integration {
