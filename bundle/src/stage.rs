@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::integration::BackendTarget;
 use crate::reply::{GatewayResponse, GatewayResponseType};
 use crate::route::Route;
 
@@ -73,4 +74,8 @@ pub struct StageBundle {
     /// Answers of at least this many bytes are compressed; `None` switches compression off.
     #[serde(default)]
     pub minimum_compression_size: Option<u64>,
+    /// Who answers for Lambda functions, by their names. Each speaks the Invoke API and is called unsigned; functions
+    /// that are not here are Amazon's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub functions: BTreeMap<String, BackendTarget>,
 }

@@ -7,6 +7,7 @@ mod endpoint;
 mod gateway_response;
 mod host;
 mod integration;
+mod lambda;
 mod mapping;
 mod method_settings;
 mod mock;

@@ -15,9 +15,7 @@ pub enum Feature {
     ClientCa,
     /// Templates with references or directives.
     MappingTemplate,
-    /// `AWS_PROXY`.
-    LambdaProxy,
-    /// `AWS`.
+    /// `AWS`, except for functions, and `AWS_PROXY` to Firehose.
     AwsService,
     /// An HTTP API's `integrationSubtype`.
     IntegrationSubtype,
@@ -35,8 +33,6 @@ pub enum Feature {
     BinaryMediaTypes,
     /// `x-amazon-apigateway-minimum-compression-size`.
     Compression,
-    /// `responseTransferMode: STREAM`.
-    Streaming,
     /// `credentials` of an HTTP integration.
     HttpCredentials,
     /// An HTTP API's parameter mapping.
@@ -102,7 +98,6 @@ gaps! {
     ClientCa Refuse "the client certificate requirement (clientCA)",
     // What cannot be done in part.
     MappingTemplate Refuse "a mapping template with references or directives",
-    LambdaProxy Refuse "the AWS_PROXY integration",
     AwsService Refuse "the AWS integration",
     IntegrationSubtype Refuse "the integration subtype",
     VpcLinkListener Refuse "a VPC link to a listener's ARN",
@@ -113,7 +108,6 @@ gaps! {
     ContentHandling Ignore "contentHandling",
     BinaryMediaTypes Ignore "binary media types",
     Compression Ignore "compression",
-    Streaming Ignore "response streaming",
     HttpCredentials Ignore "credentials of an HTTP integration",
     HttpApiMapping Ignore "an HTTP API's parameter mapping",
     HttpApi Ignore "an HTTP API's own rules (a REST API's are used)",

@@ -13,6 +13,7 @@ use tokio::time::Sleep;
 
 use crate::accept::Incoming;
 use crate::accept::activity::Busy;
+use crate::integrate::lambda::stream::Events;
 use crate::integrate::upstream::lease::Lease;
 
 /// A message body.
@@ -41,6 +42,8 @@ enum Kind {
         incoming: Incoming,
         bound: Option<Bound>,
     },
+    /// What a function writes, out of its framing.
+    Events(Box<Events>),
 }
 
 /// How much may still come, and whether too much has.
@@ -105,10 +108,15 @@ impl Body {
         }
     }
 
+    /// What a function writes.
+    pub fn events(events: Events) -> Self {
+        Self { kind: Kind::Events(Box::new(events)), ..Self::default() }
+    }
+
     /// Bounds a body from the wire. The cell tells later why it ended early; `None` if there is nothing to bound.
     pub fn bound(&mut self, limit: u64) -> Option<Rc<Cell<Option<BodyFault>>>> {
         match &mut self.kind {
-            Kind::Empty | Kind::Full(_) => None,
+            Kind::Empty | Kind::Full(_) | Kind::Events(_) => None,
             Kind::Wire { bound, .. } => {
                 let fault = Rc::new(Cell::new(None));
                 *bound = Some(Bound { left: limit, fault: Rc::clone(&fault) });
@@ -132,7 +140,7 @@ impl Body {
     pub fn lent(mut self, lease: Lease) -> Self {
         match self.kind {
             Kind::Empty => lease.give_back(),
-            Kind::Full(_) | Kind::Wire { .. } => self.lease = Some(lease),
+            Kind::Full(_) | Kind::Wire { .. } | Kind::Events(_) => self.lease = Some(lease),
         }
         self
     }
@@ -162,7 +170,7 @@ impl Body {
             Kind::Empty => return Ok(Bytes::new()),
             Kind::Full(bytes) if bytes.len() <= limit => return Ok(bytes),
             Kind::Full(_) => return Err(BodyFault::TooLarge.into()),
-            wire @ Kind::Wire { .. } => self.kind = wire,
+            stream @ (Kind::Wire { .. } | Kind::Events(_)) => self.kind = stream,
         }
         let mut collected = Vec::with_capacity(self.length().map_or(0, |length| length.min(limit as u64) as usize));
         while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_frame(cx)).await {
@@ -192,6 +200,7 @@ impl HttpBody for Body {
         let this = self.get_mut();
         let polled = match &mut this.kind {
             Kind::Empty => Poll::Ready(None),
+            Kind::Events(events) => events.poll(cx),
             Kind::Full(bytes) => {
                 let bytes = std::mem::take(bytes);
                 this.kind = Kind::Empty;
@@ -246,7 +255,7 @@ impl HttpBody for Body {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Empty => true,
-            Kind::Full(_) => false,
+            Kind::Full(_) | Kind::Events(_) => false,
             Kind::Wire { incoming, .. } => incoming.is_end_stream(),
         }
     }
@@ -256,6 +265,7 @@ impl HttpBody for Body {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Wire { incoming, .. } => incoming.size_hint(),
+            Kind::Events(_) => SizeHint::default(),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use bundle::StageKey;
 
 use crate::accept::request::Ids;
+use crate::integrate::lambda::gate::Gates;
 use crate::integrate::upstream::Upstream;
 use crate::live::{self, Live};
 use crate::observe::Observer;
@@ -27,6 +28,8 @@ pub struct Core {
     pub ids: Ids,
     /// Connections to backends.
     pub upstream: Upstream,
+    /// Calls of functions in flight.
+    pub gates: Gates,
     /// Access log and metrics of this core.
     pub observer: Observer,
 }
@@ -63,6 +66,7 @@ impl Core {
             generation: Cell::new(0),
             ids: Ids::new()?,
             upstream,
+            gates: Gates::default(),
             observer,
         }))
     }

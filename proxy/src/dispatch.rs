@@ -51,7 +51,9 @@ pub fn dispatch(core: &Rc<Core>, exchange: &mut Exchange) -> Result<(), Rejectio
     let (stage, end) = host.stage(path).ok_or(Rejection::NoSuchStage)?;
     let stage = live.stages.get(stage).ok_or(Rejection::NoSuchStage)?;
     let resource_start = resource_start(path, end);
-    exchange.routed = Some(Routed { stage: Rc::clone(stage), route: None, parameters: Vec::new(), resource_start });
+    let custom_host = host.is_custom();
+    let stage = Rc::clone(stage);
+    exchange.routed = Some(Routed { stage, route: None, parameters: Vec::new(), resource_start, custom_host });
     method::route(exchange)
 }
 

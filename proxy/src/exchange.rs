@@ -66,6 +66,8 @@ pub struct Routed {
     pub parameters: Vec<Range<usize>>,
     /// Where the path below the stage begins in the canonical path: after the stage's name or the base path.
     pub resource_start: usize,
+    /// The host is a custom one.
+    pub custom_host: bool,
 }
 
 impl Routed {

@@ -66,6 +66,7 @@ pub(crate) fn stage(name: &str, routes: &[Route]) -> StageBundle {
         gateway_responses: BTreeMap::new(),
         binary_media_types: Default::default(),
         minimum_compression_size: None,
+        functions: Default::default(),
     }
 }
 

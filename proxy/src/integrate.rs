@@ -3,6 +3,7 @@
 pub mod backend;
 pub mod call;
 pub mod http;
+pub mod lambda;
 pub mod mapping;
 pub mod mock;
 pub mod trace;
@@ -38,6 +39,7 @@ pub async fn integrate(core: &Rc<Core>, exchange: &mut Exchange) -> Result<Respo
         Action::Http(http) => http::map(core, exchange, pool, http).await,
         Action::HttpProxy(proxy) => http::proxy(core, exchange, pool, proxy).await,
         Action::Backend(backend) => backend::forward(core, exchange, pool, backend).await,
+        Action::LambdaProxy(proxy) => lambda::proxy(core, exchange, pool, proxy).await,
     }
 }
 

@@ -1,9 +1,11 @@
 //! What a request meets: parsed, immutable, shared by every core. After `Live::parse` nothing in it is malformed.
 
 pub mod backend;
+pub mod binary;
 pub mod gateway_response;
 pub mod host;
 pub mod http;
+pub mod lambda;
 pub mod mapping;
 pub mod mock;
 pub mod selection;

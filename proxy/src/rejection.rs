@@ -37,6 +37,8 @@ pub enum Rejection {
     IntegrationFailure(String),
     /// The backend did not answer in time. 504.
     IntegrationTimeout,
+    /// A function's answer is none, or the function failed. 502.
+    MalformedFunctionAnswer(String),
     /// The backend is at its bounds (connections, queue). 503.
     Overloaded,
     /// A panic while serving this request. 500.

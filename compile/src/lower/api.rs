@@ -46,6 +46,12 @@ pub(super) struct Context<'d> {
     policy: Option<Refusal>,
 }
 
+impl Context<'_> {
+    pub(super) fn http_api(&self) -> bool {
+        self.kind == ApiKind::Http
+    }
+}
+
 /// A path and its operations, before they are lowered.
 pub(super) struct Prepared<'d> {
     pub(super) template: Template,

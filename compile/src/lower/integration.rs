@@ -1,11 +1,10 @@
 //! Integrations: what stands behind a route.
 
-use bundle::ApiKind;
 use bundle::integration::{ContentHandling, Http, HttpProxy, Integration, Mock, Passthrough, RequestMapping};
 
 use super::api::Context;
 use super::draft::Draft;
-use super::{endpoint, mapping, mock, response, template};
+use super::{endpoint, lambda, mapping, mock, response, template};
 use crate::finding::Reason;
 use crate::read::{Node, Operation};
 use crate::support::Feature;
@@ -66,7 +65,8 @@ pub(super) fn lower(operation: &Operation<'_>, context: &Context<'_>, draft: &mu
     }
     check_fields(&node, draft);
     let kind = node.get("type").and_then(|node| node.text()).unwrap_or_default().to_ascii_uppercase();
-    let http_api = context.kind == ApiKind::Http;
+    let stream = streams(&node, &kind, draft);
+    let http_api = context.http_api();
     match kind.as_str() {
         "MOCK" => Some(Integration::Mock(Mock {
             request: mock::request(&node, http_api, draft),
@@ -75,14 +75,15 @@ pub(super) fn lower(operation: &Operation<'_>, context: &Context<'_>, draft: &mu
         "HTTP" => {
             let request = request(&node, http_api, draft);
             let responses = response::lower(&node, &context.patterns, draft);
-            let endpoint = endpoint::lower(&node, &kind, http_api, draft)?;
+            let endpoint = endpoint::lower(&node, &kind, http_api, stream, draft)?;
             Some(Integration::Http(Http { endpoint, request, responses }))
         }
         "HTTP_PROXY" => {
             let parameters = mapping::request(&node, http_api, draft);
-            let endpoint = endpoint::lower(&node, &kind, http_api, draft)?;
+            let endpoint = endpoint::lower(&node, &kind, http_api, stream, draft)?;
             Some(Integration::HttpProxy(HttpProxy { endpoint, parameters }))
         }
+        "AWS" | "AWS_PROXY" if lambda::is_function(&node) => lambda::lower(&node, &kind, context, stream, draft),
         "AWS" | "AWS_PROXY" => {
             endpoint::check_aws(&node, &kind, http_api, draft);
             // What else is wrong with it is wrong today.
@@ -108,12 +109,16 @@ fn check_fields(node: &Node<'_>, draft: &mut Draft<'_>) {
             draft.warning(Reason::UnknownField, &field, format!("an integration has no field `{key}`"));
         }
     }
-    if let Some(mode) = node.get("responseTransferMode") {
-        let modes = [("BUFFERED", false), ("STREAM", true)];
-        if choice(&mode, &modes, draft) == Some(true) {
-            draft.wants(Feature::Streaming, &mode);
-        }
+}
+
+/// `responseTransferMode`. Answers of HTTP backends stream whatever it says; it lengthens the time they may take.
+fn streams(node: &Node<'_>, kind: &str, draft: &mut Draft<'_>) -> bool {
+    let Some(mode) = node.get("responseTransferMode") else { return false };
+    let stream = choice(&mode, &[("BUFFERED", false), ("STREAM", true)], draft) == Some(true);
+    if stream && !matches!(kind, "AWS_PROXY" | "HTTP_PROXY") {
+        draft.error(Reason::InvalidSetting, &mode, "only HTTP_PROXY and AWS_PROXY integrations stream");
     }
+    stream
 }
 
 /// How the request is made.

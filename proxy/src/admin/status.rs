@@ -197,7 +197,11 @@ impl Loaded {
                     reason: refusal.reason.clone(),
                     message: refusal.message.clone(),
                 }),
-                Action::Mock(_) | Action::Http(_) | Action::HttpProxy(_) | Action::Backend(_) => {}
+                Action::Mock(_)
+                | Action::Http(_)
+                | Action::HttpProxy(_)
+                | Action::Backend(_)
+                | Action::LambdaProxy(_) => {}
             }
         }
         for Broken { stage: key, route, message } in broken {

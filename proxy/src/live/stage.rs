@@ -9,9 +9,10 @@ use bundle::{ApiKind, Digest, StageBundle, StageKey};
 
 use crate::dispatch::pattern::Pattern;
 use crate::dispatch::trie::{Builder, Router, Verbs};
+use crate::live::binary::BinaryTypes;
 use crate::live::gateway_response::GatewayResponses;
 use crate::live::selection::Patterns;
-use crate::live::{Broken, backend, http, mock};
+use crate::live::{Broken, backend, http, lambda, mock};
 
 /// One stage.
 pub struct Stage {
@@ -30,6 +31,7 @@ pub struct Stage {
     pub router: Router,
     pub routes: Vec<Route>,
     pub gateway_responses: GatewayResponses,
+    pub binary_types: BinaryTypes,
     /// What of it cannot be served.
     pub broken: Vec<Broken>,
 }
@@ -53,6 +55,7 @@ pub enum Action {
     Http(http::Http),
     HttpProxy(http::HttpProxy),
     Backend(backend::Backend),
+    LambdaProxy(lambda::LambdaProxy),
 }
 
 /// What an integration must know to be parsed.
@@ -134,6 +137,7 @@ impl Stage {
             router: builder.build(),
             routes,
             gateway_responses,
+            binary_types: BinaryTypes::parse(&bundle.binary_media_types),
             broken,
         }
     }
@@ -170,7 +174,9 @@ impl Route {
         match (&source.verb, &self.action) {
             (Verb::One(verb), _) => Verbs::One(verb),
             (Verb::Any, Action::Refuse(_) | Action::Backend(_)) => Verbs::Every,
-            (Verb::Any, Action::Mock(_) | Action::Http(_) | Action::HttpProxy(_)) => Verbs::Seven,
+            (Verb::Any, Action::Mock(_) | Action::Http(_) | Action::HttpProxy(_) | Action::LambdaProxy(_)) => {
+                Verbs::Seven
+            }
         }
     }
 }
@@ -190,6 +196,10 @@ impl Action {
             Integration::Http(http) => http::Http::parse(http, scope).map(Self::Http),
             Integration::HttpProxy(proxy) => http::HttpProxy::parse(proxy, scope.bundle).map(Self::HttpProxy),
             Integration::Backend(backend) => backend::Backend::parse(backend, scope.bundle).map(Self::Backend),
+            Integration::LambdaProxy(lambda) => lambda::LambdaProxy::parse(lambda, scope).map(Self::LambdaProxy),
+            Integration::Lambda(_) => {
+                return Err(("NotServedYet", "custom Lambda integrations are not served yet".to_owned()));
+            }
             Integration::Unknown(_) => {
                 return Err(("UnknownIntegration", "this proxy does not know the kind of integration".to_owned()));
             }

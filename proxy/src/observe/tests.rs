@@ -108,6 +108,7 @@ pub(crate) fn stage(name: &str, version: &str, resources: &[&str]) -> Arc<Stage>
         router: Default::default(),
         routes: resources.iter().map(route).collect(),
         gateway_responses: Default::default(),
+        binary_types: Default::default(),
         broken: Vec::new(),
     })
 }
@@ -273,7 +274,13 @@ async fn a_routed_request_and_its_record() {
     for route in [Some(1), None] {
         let parts = http::Request::get("/prod/b/1").body(()).unwrap().into_parts().0;
         let mut in_flight = begin(&core, exchange(parts));
-        in_flight.routed = Some(Routed { stage: Rc::clone(&stage), route, parameters: Vec::new(), resource_start: 5 });
+        in_flight.routed = Some(Routed {
+            stage: Rc::clone(&stage),
+            route,
+            parameters: Vec::new(),
+            resource_start: 5,
+            custom_host: false,
+        });
         in_flight.record.integration_latency = Some(Duration::from_millis(3));
         in_flight.record.integration_status = Some(503);
         in_flight.record.reason = Some("IntegrationFailure");

@@ -60,6 +60,9 @@ impl Rejection {
             Self::Configuration(_) => typed(Type::ApiConfigurationError, "Configuration", Gateway),
             Self::IntegrationFailure(_) => typed(Type::IntegrationFailure, "IntegrationFailure", Upstream),
             Self::IntegrationTimeout => typed(Type::IntegrationTimeout, "IntegrationTimeout", Upstream),
+            Self::MalformedFunctionAnswer(_) => {
+                plain(502, INTERNAL_ERROR, Some("InternalServerErrorException"), "MalformedFunctionAnswer", Upstream)
+            }
             Self::Overloaded => {
                 plain(503, "Service Unavailable", Some("ServiceUnavailableException"), "Overloaded", Upstream)
             }
@@ -72,7 +75,9 @@ impl Rejection {
         match self {
             Self::BadPath(reason) => Some(reason),
             Self::RouteRefused { message, .. } => Some(message),
-            Self::Configuration(message) | Self::IntegrationFailure(message) => Some(message),
+            Self::Configuration(message)
+            | Self::IntegrationFailure(message)
+            | Self::MalformedFunctionAnswer(message) => Some(message),
             Self::BadHost
             | Self::HeadersTooLarge
             | Self::UriTooLong

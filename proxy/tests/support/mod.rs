@@ -109,6 +109,7 @@ pub fn stage(api: &str, stage_name: &str) -> StageBundle {
         gateway_responses: BTreeMap::new(),
         binary_media_types: Default::default(),
         minimum_compression_size: None,
+        functions: Default::default(),
     }
 }
 

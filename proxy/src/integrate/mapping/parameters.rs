@@ -173,7 +173,7 @@ pub fn query_values<'a>(query: Option<&'a str>, name: &str) -> impl Iterator<Ite
 }
 
 /// A query's name or value, decoded: `+` is a space there.
-fn decoded(text: &str) -> Cow<'_, str> {
+pub fn decoded(text: &str) -> Cow<'_, str> {
     if !text.contains(['%', '+']) {
         return Cow::Borrowed(text);
     }

@@ -82,6 +82,7 @@ pub(super) fn stage_bundle() -> StageBundle {
         gateway_responses: BTreeMap::new(),
         binary_media_types: Default::default(),
         minimum_compression_size: None,
+        functions: Default::default(),
     }
 }
 
@@ -194,6 +195,7 @@ impl Served {
                 route: Some(0),
                 parameters: self.parameters.clone(),
                 resource_start: "/prod".len(),
+                custom_host: false,
             }),
             record: Record::default(),
         }
