@@ -7,6 +7,7 @@
 
 #![deny(missing_docs)]
 
+pub mod aws;
 pub mod codec;
 pub mod digest;
 pub mod host;

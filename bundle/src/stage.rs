@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::aws::Aws;
 use crate::integration::BackendTarget;
 use crate::reply::{GatewayResponse, GatewayResponseType};
 use crate::route::Route;
@@ -78,4 +79,7 @@ pub struct StageBundle {
     /// that are not here are Amazon's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub functions: BTreeMap<String, BackendTarget>,
+    /// Calls to AWS services.
+    #[serde(default, skip_serializing_if = "Aws::is_default")]
+    pub aws: Aws,
 }

@@ -43,6 +43,7 @@ fn measure(name: &str, text: &str) {
         deployment: 1,
         contract: contract.into(),
         certificates: Default::default(),
+        access_key: None,
         account_id: gateway.account_id.clone(),
         region: gateway.region.clone(),
         findings: Vec::new(),

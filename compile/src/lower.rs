@@ -1,6 +1,7 @@
 //! What becomes of a document and of a Stage.
 
 pub(crate) mod api;
+mod aws;
 mod backend;
 mod draft;
 mod endpoint;

@@ -98,6 +98,7 @@ pub fn compile_stage(inputs: &StageInputs) -> Unit {
             binary_media_types: api.binary_media_types,
             minimum_compression_size: api.minimum_compression_size,
             functions: settings.functions,
+            aws: settings.aws,
         };
         encoded(bundle, &mut findings)
     });

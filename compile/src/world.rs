@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use bundle::aws::AccessKey;
 use bundle::host::Certificate;
 use bundle::{Digest, StageKey};
 use crds::{ApiDefinition, Stage, StageSpec, UsagePlan};
@@ -76,6 +77,8 @@ pub struct StageInputs {
     pub contract: Arc<Contract>,
     /// Certificates by the name of their Secret, as far as they could be resolved.
     pub certificates: BTreeMap<String, Certificate>,
+    /// The access key of `aws.credentials`, if the Secret holds one.
+    pub access_key: Option<AccessKey>,
     /// Account id and region, where the Stage sets none.
     pub account_id: String,
     /// See `account_id`.
@@ -123,6 +126,7 @@ pub fn attach(world: &World, gateway: &Gateway) -> Attached {
             continue;
         };
         let certificates = certificates(world, key, &stage.spec, &mut findings);
+        let access_key = access_key(world, key, &stage.spec, &mut findings);
         attached.stages.push(StageInputs {
             key: StageKey { namespace: key.namespace.clone(), name: key.name.clone() },
             spec: Arc::new(stage.spec.clone()),
@@ -130,6 +134,7 @@ pub fn attach(world: &World, gateway: &Gateway) -> Attached {
             deployment: 1,
             contract: Arc::clone(contract),
             certificates,
+            access_key,
             account_id: gateway.account_id.clone(),
             region: gateway.region.clone(),
             findings: findings.into_sorted(),
@@ -176,6 +181,39 @@ fn certificates(
     found
 }
 
+/// The access key that `aws.credentials` names. Its entries may be called as the environment variables or as the
+/// fields of Amazon's answers: `AWS_ACCESS_KEY_ID`, `aws_access_key_id`, `accessKeyId`.
+fn access_key(world: &World, stage: &ObjectKey, spec: &StageSpec, findings: &mut Findings) -> Option<AccessKey> {
+    let name = &spec.aws.as_ref()?.credentials.as_ref()?.secret_name;
+    const POINTER: &str = "/spec/aws/credentials/secretName";
+    let Some(secret) = world.secrets.get(&stage.sibling(name)) else {
+        let text = format!("there is no Secret `{name}`; calls to AWS services answer 500");
+        findings.object(Severity::Warning, Reason::SecretNotFound, POINTER, text);
+        return None;
+    };
+    let plain = |entry: &str| {
+        let entry: String = entry.chars().filter(|c| c.is_ascii_alphanumeric()).collect();
+        let entry = entry.to_ascii_lowercase();
+        entry.strip_prefix("aws").map(str::to_owned).unwrap_or(entry)
+    };
+    let value = |wanted: &str| {
+        let strings = secret.string_data.iter().flatten().map(|(key, value)| (key, value.clone()));
+        let bytes = secret.data.iter().flatten();
+        let bytes = bytes.filter_map(|(key, value)| Some((key, String::from_utf8(value.0.clone()).ok()?)));
+        let found = strings.chain(bytes).find(|(key, _)| plain(key) == wanted)?.1.trim().to_owned();
+        (!found.is_empty()).then_some(found)
+    };
+    let key = value("accesskeyid").zip(value("secretaccesskey"));
+    if key.is_none() {
+        let text = format!(
+            "the Secret `{name}` holds no `AWS_ACCESS_KEY_ID` or no `AWS_SECRET_ACCESS_KEY`; calls to AWS services answer 500"
+        );
+        findings.object(Severity::Error, Reason::InvalidSecret, POINTER, text);
+    }
+    let (id, secret) = key?;
+    Some(AccessKey { id, secret, session_token: value("sessiontoken") })
+}
+
 fn pem(secret: &Secret, entry: &str, label: &str) -> Option<String> {
     let string = secret.string_data.as_ref().and_then(|data| data.get(entry)).cloned();
     let text = string.or_else(|| String::from_utf8(secret.data.as_ref()?.get(entry)?.0.clone()).ok())?;
@@ -189,7 +227,8 @@ impl StageInputs {
         let certificates: BTreeMap<_, _> =
             self.certificates.iter().map(|(name, c)| (name, Digest::of_value(c))).collect();
         let findings: Vec<_> = self.findings.iter().map(ToString::to_string).collect();
-        let rest = (&self.key, &self.created, self.deployment, &self.contract.digest, certificates);
+        let access_key = self.access_key.as_ref().map(Digest::of_value);
+        let rest = (&self.key, &self.created, self.deployment, &self.contract.digest, certificates, access_key);
         Digest::of_value(&(&*self.spec, rest, &self.account_id, &self.region, findings))
     }
 }

@@ -9,6 +9,8 @@ use std::sync::atomic::Ordering;
 use bundle::StageKey;
 
 use crate::accept::request::Ids;
+use crate::integrate::aws::credentials::Credentialed;
+use crate::integrate::aws::credentials::environment::Environment;
 use crate::integrate::lambda::gate::Gates;
 use crate::integrate::upstream::Upstream;
 use crate::live::{self, Live};
@@ -30,6 +32,8 @@ pub struct Core {
     pub upstream: Upstream,
     /// Calls of functions in flight.
     pub gates: Gates,
+    /// Credentials for AWS services.
+    pub aws: Credentialed,
     /// Access log and metrics of this core.
     pub observer: Observer,
 }
@@ -67,6 +71,7 @@ impl Core {
             ids: Ids::new()?,
             upstream,
             gates: Gates::default(),
+            aws: Credentialed::new(Environment::of_process()),
             observer,
         }))
     }

@@ -67,6 +67,7 @@ pub(crate) fn stage(name: &str, routes: &[Route]) -> StageBundle {
         binary_media_types: Default::default(),
         minimum_compression_size: None,
         functions: Default::default(),
+        aws: Default::default(),
     }
 }
 

@@ -1,7 +1,9 @@
 //! What stands behind a route, one file per kind.
 
+pub mod aws;
 pub mod backend;
 pub mod call;
+pub mod custom;
 pub mod http;
 pub mod lambda;
 pub mod mapping;

@@ -1,7 +1,9 @@
 //! What a request meets: parsed, immutable, shared by every core. After `Live::parse` nothing in it is malformed.
 
+pub mod aws;
 pub mod backend;
 pub mod binary;
+pub mod custom;
 pub mod gateway_response;
 pub mod host;
 pub mod http;

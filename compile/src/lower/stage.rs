@@ -6,11 +6,11 @@ use bundle::integration::BackendTarget;
 use bundle::{ApiKind, StageKey};
 use crds::StageSpec;
 use crds::reference::NameRef;
-use crds::stage::{AccessLog, Aws, Canary, Function, StageCache};
+use crds::stage::{AccessLog, Canary, Function, StageCache};
 
 use super::api::Api;
 use super::draft::note;
-use super::{backend, endpoint, host, method_settings, variable};
+use super::{aws, backend, endpoint, host, method_settings, variable};
 use crate::finding::{Findings, Reason, Severity};
 use crate::quantity;
 use crate::read::escape;
@@ -32,6 +32,7 @@ pub(crate) struct Settings {
     pub(crate) account_id: String,
     pub(crate) region: String,
     pub(crate) functions: BTreeMap<String, BackendTarget>,
+    pub(crate) aws: bundle::aws::Aws,
 }
 
 /// Lowers a Stage's spec.
@@ -83,7 +84,8 @@ pub(crate) fn lower(inputs: &StageInputs, api: Option<&Api>, findings: &mut Find
             }
         }
     }
-    let (region, account_id) = aws.as_ref().map_or((None, None), |aws| check_aws(aws, findings));
+    let aws::Settings { region, account_id, calls } =
+        aws.as_ref().map(|written| aws::settings(written, inputs.access_key.as_ref(), findings)).unwrap_or_default();
     Settings {
         stage_name,
         named,
@@ -93,6 +95,7 @@ pub(crate) fn lower(inputs: &StageInputs, api: Option<&Api>, findings: &mut Find
         account_id: account_id.unwrap_or_else(|| inputs.account_id.clone()),
         region: region.unwrap_or_else(|| inputs.region.clone()),
         functions: targets,
+        aws: calls,
     }
 }
 
@@ -139,26 +142,4 @@ fn function(function: &Function, own: &str) -> Result<BackendTarget, (Reason, St
             Err((Reason::InvalidFunction, "exactly one of `service` and `url` is needed".to_owned()))
         }
     }
-}
-
-fn check_aws(aws: &Aws, findings: &mut Findings) -> (Option<String>, Option<String>) {
-    let Aws { region, account_id, endpoints, credentials: _ } = aws;
-    for (service, url) in endpoints {
-        if !endpoint::is_http_uri(url) {
-            let text = format!("`{url}` is no absolute http or https URL");
-            let at = format!("/spec/aws/endpoints/{}", escape(service));
-            findings.object(Severity::Error, Reason::InvalidSetting, at, text);
-        }
-    }
-    let twelve = |id: &String| id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_digit());
-    if account_id.as_ref().is_some_and(|id| !twelve(id)) {
-        let text = "an account id is twelve digits, as text";
-        findings.object(Severity::Error, Reason::InvalidSetting, "/spec/aws/accountId", text);
-    }
-    let region_like =
-        |region: &String| !region.is_empty() && region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    if region.as_ref().is_some_and(|region| !region_like(region)) {
-        findings.object(Severity::Error, Reason::InvalidSetting, "/spec/aws/region", "a region is as `eu-west-1`");
-    }
-    (region.clone().filter(region_like), account_id.clone().filter(twelve))
 }

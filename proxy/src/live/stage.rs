@@ -12,7 +12,8 @@ use crate::dispatch::trie::{Builder, Router, Verbs};
 use crate::live::binary::BinaryTypes;
 use crate::live::gateway_response::GatewayResponses;
 use crate::live::selection::Patterns;
-use crate::live::{Broken, backend, http, lambda, mock};
+use crate::live::template::Templates;
+use crate::live::{Broken, aws, backend, http, lambda, mock};
 
 /// One stage.
 pub struct Stage {
@@ -32,6 +33,8 @@ pub struct Stage {
     pub routes: Vec<Route>,
     pub gateway_responses: GatewayResponses,
     pub binary_types: BinaryTypes,
+    /// Calls to AWS services.
+    pub aws: aws::Aws,
     /// What of it cannot be served.
     pub broken: Vec<Broken>,
 }
@@ -64,6 +67,8 @@ pub struct Scope<'a> {
     pub bundle: &'a StageBundle,
     /// Selection patterns met so far.
     pub patterns: &'a Patterns,
+    /// Templates met so far.
+    pub templates: &'a Templates,
 }
 
 /// An HTTP API's route for what no other one matches.
@@ -86,7 +91,8 @@ impl Stage {
     /// Parses a stage: always, and everything in it. A route that does not work is refused, its neighbours serve.
     pub(super) fn parse(bundle: &StageBundle, digest: Digest) -> Self {
         let patterns = Patterns::default();
-        let scope = Scope { bundle, patterns: &patterns };
+        let templates = Templates::default();
+        let scope = Scope { bundle, patterns: &patterns, templates: &templates };
         let mut broken = Vec::new();
         let mut report = |route: &bundle::route::Route, message: String| {
             let route = format!("{} {}", verb_name(&route.verb), route.resource);
@@ -138,6 +144,7 @@ impl Stage {
             routes,
             gateway_responses,
             binary_types: BinaryTypes::parse(&bundle.binary_media_types),
+            aws: aws::Aws::parse(bundle),
             broken,
         }
     }
@@ -219,6 +226,10 @@ fn verb_name(verb: &Verb) -> &str {
 impl Scope<'_> {
     /// A scope for tests.
     pub(crate) fn with_test_scope<T>(test: impl FnOnce(&Scope<'_>) -> T) -> T {
-        test(&Scope { bundle: &crate::fixture::stage("prod", &[]), patterns: &Patterns::default() })
+        test(&Scope {
+            bundle: &crate::fixture::stage("prod", &[]),
+            patterns: &Patterns::default(),
+            templates: &Templates::default(),
+        })
     }
 }

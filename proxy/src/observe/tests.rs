@@ -109,6 +109,7 @@ pub(crate) fn stage(name: &str, version: &str, resources: &[&str]) -> Arc<Stage>
         routes: resources.iter().map(route).collect(),
         gateway_responses: Default::default(),
         binary_types: Default::default(),
+        aws: crate::live::aws::Aws::parse(&crate::fixture::stage("prod", &[])),
         broken: Vec::new(),
     })
 }

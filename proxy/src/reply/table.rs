@@ -55,6 +55,10 @@ impl Rejection {
                 message: Some("Invalid JSON in request body"),
                 ..typed(Type::BadRequestBody, "InvalidJsonBody", Client)
             },
+            Self::InvalidPayload(_) => Answer {
+                message: Some("Could not process payload"),
+                ..typed(Type::BadRequestBody, "InvalidPayload", Client)
+            },
             Self::UnsupportedMediaType => typed(Type::UnsupportedMediaType, "UnsupportedMediaType", Client),
             Self::RouteRefused { .. } => typed(Type::ApiConfigurationError, "RouteRefused", Gateway),
             Self::Configuration(_) => typed(Type::ApiConfigurationError, "Configuration", Gateway),
@@ -75,7 +79,8 @@ impl Rejection {
         match self {
             Self::BadPath(reason) => Some(reason),
             Self::RouteRefused { message, .. } => Some(message),
-            Self::Configuration(message)
+            Self::InvalidPayload(message)
+            | Self::Configuration(message)
             | Self::IntegrationFailure(message)
             | Self::MalformedFunctionAnswer(message) => Some(message),
             Self::BadHost

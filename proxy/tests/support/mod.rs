@@ -110,6 +110,7 @@ pub fn stage(api: &str, stage_name: &str) -> StageBundle {
         binary_media_types: Default::default(),
         minimum_compression_size: None,
         functions: Default::default(),
+        aws: Default::default(),
     }
 }
 

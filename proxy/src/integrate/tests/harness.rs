@@ -83,6 +83,7 @@ pub(super) fn stage_bundle() -> StageBundle {
         binary_media_types: Default::default(),
         minimum_compression_size: None,
         functions: Default::default(),
+        aws: Default::default(),
     }
 }
 
