@@ -20,9 +20,12 @@ pub async fn guard(core: &Rc<Core>, exchange: &mut Exchange) -> Result<(), Rejec
     let route = exchange.routed.as_ref().and_then(Routed::route).ok_or(Rejection::NoSuchMethod)?;
     match &route.action {
         Action::Refuse(refusal) => Err(refused(refusal)),
-        Action::Mock(_) | Action::Http(_) | Action::HttpProxy(_) | Action::Backend(_) | Action::LambdaProxy(_) => {
-            Ok(())
-        }
+        Action::Mock(_)
+        | Action::Http(_)
+        | Action::HttpProxy(_)
+        | Action::Backend(_)
+        | Action::LambdaProxy(_)
+        | Action::Lambda(_) => Ok(()),
     }
 }
 

@@ -42,6 +42,7 @@ pub async fn integrate(core: &Rc<Core>, exchange: &mut Exchange) -> Result<Respo
         Action::HttpProxy(proxy) => http::proxy(core, exchange, pool, proxy).await,
         Action::Backend(backend) => backend::forward(core, exchange, pool, backend).await,
         Action::LambdaProxy(proxy) => lambda::proxy(core, exchange, pool, proxy).await,
+        Action::Lambda(custom) => lambda::map(core, exchange, pool, custom).await,
     }
 }
 

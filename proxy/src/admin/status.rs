@@ -201,7 +201,8 @@ impl Loaded {
                 | Action::Http(_)
                 | Action::HttpProxy(_)
                 | Action::Backend(_)
-                | Action::LambdaProxy(_) => {}
+                | Action::LambdaProxy(_)
+                | Action::Lambda(_) => {}
             }
         }
         for Broken { stage: key, route, message } in broken {

@@ -26,7 +26,7 @@ pub use pool::Pool;
 use crate::integrate::upstream::connect::{Connected, Counted, connect};
 use crate::integrate::upstream::pool::Speaks;
 use crate::live::backend::Target;
-use crate::live::lambda::Callee;
+use crate::live::lambda::{Callee, Function};
 use crate::live::{Action, Route};
 use crate::options::Options;
 use crate::proxy::Shared;
@@ -86,12 +86,17 @@ impl Upstream {
             Action::Http(http) => http.endpoint.uri.destination()?.clone(),
             Action::HttpProxy(http) => http.endpoint.uri.destination()?.clone(),
             Action::Backend(backend) => self.destination(&backend.target)?,
-            Action::LambdaProxy(lambda) => match &lambda.function.callee {
-                Callee::Stage(target) => self.destination(target)?,
-                Callee::Nobody => return None,
-            },
+            Action::LambdaProxy(lambda) => self.of_function(&lambda.function)?,
+            Action::Lambda(lambda) => self.of_function(&lambda.function)?,
         };
         self.pool(&destination).ok()
+    }
+
+    fn of_function(&self, function: &Function) -> Option<Destination> {
+        match &function.callee {
+            Callee::Stage(target) => self.destination(target),
+            Callee::Amazon { endpoint, .. } => Some(endpoint.destination.clone()),
+        }
     }
 
     fn destination(&self, target: &Target) -> Option<Destination> {

@@ -59,6 +59,7 @@ pub enum Action {
     HttpProxy(http::HttpProxy),
     Backend(backend::Backend),
     LambdaProxy(lambda::LambdaProxy),
+    Lambda(lambda::Lambda),
 }
 
 /// What an integration must know to be parsed.
@@ -181,9 +182,10 @@ impl Route {
         match (&source.verb, &self.action) {
             (Verb::One(verb), _) => Verbs::One(verb),
             (Verb::Any, Action::Refuse(_) | Action::Backend(_)) => Verbs::Every,
-            (Verb::Any, Action::Mock(_) | Action::Http(_) | Action::HttpProxy(_) | Action::LambdaProxy(_)) => {
-                Verbs::Seven
-            }
+            (
+                Verb::Any,
+                Action::Mock(_) | Action::Http(_) | Action::HttpProxy(_) | Action::LambdaProxy(_) | Action::Lambda(_),
+            ) => Verbs::Seven,
         }
     }
 }
@@ -204,9 +206,7 @@ impl Action {
             Integration::HttpProxy(proxy) => http::HttpProxy::parse(proxy, scope.bundle).map(Self::HttpProxy),
             Integration::Backend(backend) => backend::Backend::parse(backend, scope.bundle).map(Self::Backend),
             Integration::LambdaProxy(lambda) => lambda::LambdaProxy::parse(lambda, scope).map(Self::LambdaProxy),
-            Integration::Lambda(_) => {
-                return Err(("NotServedYet", "custom Lambda integrations are not served yet".to_owned()));
-            }
+            Integration::Lambda(lambda) => lambda::Lambda::parse(lambda, scope).map(Self::Lambda),
             Integration::Unknown(_) => {
                 return Err(("UnknownIntegration", "this proxy does not know the kind of integration".to_owned()));
             }
@@ -226,10 +226,11 @@ fn verb_name(verb: &Verb) -> &str {
 impl Scope<'_> {
     /// A scope for tests.
     pub(crate) fn with_test_scope<T>(test: impl FnOnce(&Scope<'_>) -> T) -> T {
-        test(&Scope {
-            bundle: &crate::fixture::stage("prod", &[]),
-            patterns: &Patterns::default(),
-            templates: &Templates::default(),
-        })
+        Self::with_bundle(&crate::fixture::stage("prod", &[]), test)
+    }
+
+    /// A scope of a stage for tests.
+    pub(crate) fn with_bundle<T>(bundle: &StageBundle, test: impl FnOnce(&Scope<'_>) -> T) -> T {
+        test(&Scope { bundle, patterns: &Patterns::default(), templates: &Templates::default() })
     }
 }

@@ -6,17 +6,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
+use tokio::time::Instant;
 
 use crate::body::{Body, BodyError, BodyFault};
 use crate::core::Core;
 use crate::exchange::Exchange;
+use crate::integrate::aws;
+use crate::integrate::aws::call::SignedCall;
+use crate::integrate::aws::sign::Scope;
 use crate::integrate::call::{Call, Head, ask};
 use crate::integrate::lambda::JSON;
 use crate::integrate::lambda::gate::Permit;
 use crate::integrate::lambda::stream::MAX_SILENCE;
 use crate::integrate::trace::TRACE_ID;
 use crate::integrate::upstream::Pool;
-use crate::live::lambda::{Callee, Function};
+use crate::live::lambda::{Callee, Function, SERVICE};
 use crate::rejection::Rejection;
 
 /// Largest event, Lambda's limit: 6 MB.
@@ -25,36 +29,41 @@ pub const MAX_EVENT: usize = 6 << 20;
 pub const MAX_ASYNCHRONOUS_EVENT: usize = 1 << 20;
 /// Largest result: Lambda's limit is 6 MB, and a little for the envelope.
 const MAX_RESULT: usize = (6 << 20) + 1024;
+/// Most of a refusal that is said in the log.
+const MAX_SAID: usize = 512;
 
-static INVOCATION_TYPE: HeaderName = HeaderName::from_static("x-amz-invocation-type");
+pub static INVOCATION_TYPE: HeaderName = HeaderName::from_static("x-amz-invocation-type");
 static FUNCTION_ERROR: HeaderName = HeaderName::from_static("x-amz-function-error");
 
-/// How a function is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Its result is waited for.
-    Wait,
-    /// It is called some time, and nobody waits.
-    Asynchronous,
-    /// It is only asked whether it could be called.
-    DryRun,
-    /// What it writes comes as it is written.
-    Stream,
+/// A call of a function.
+pub struct Invocation {
+    pub event: Bytes,
+    /// What a definition maps. `X-Amz-Invocation-Type` among them says whether the result is waited for.
+    pub headers: HeaderMap,
+    pub trace_id: HeaderValue,
+    /// What the function writes comes as it is written.
+    pub stream: bool,
 }
 
 /// What came of a call.
-#[derive(Debug)]
 pub enum Invoked {
-    /// Its result: any JSON, or nothing of a call that nobody waits for.
-    Result(Bytes),
-    /// It failed: an object with `errorMessage`.
-    Failed(Bytes),
-    /// Its answer begins; the call goes on until the permit is dropped.
+    Whole(Outcome, Response<Bytes>),
+    /// The answer begins; the call goes on until it is dropped.
     Stream(Answer),
 }
 
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// With a result: any JSON, or nothing if nobody waits for it.
+    Result,
+    /// The function failed: an object with `errorMessage`.
+    Failed,
+    /// The function's host did not call it.
+    Refused,
+}
+
 /// A streamed answer in the framing of event streams, and the place of its call.
-#[derive(Debug)]
 pub struct Answer {
     pub body: Body,
     pub permit: Permit,
@@ -63,67 +72,96 @@ pub struct Answer {
 /// Calls a function, and waits for its result: no longer than its timeout, with the time it waits for its turn.
 ///
 /// # Errors
-/// 413, 504, that there is nobody to call, or that the function's host refuses.
+/// 413, 503, 504, or that there is nobody to call.
 pub async fn invoke(
-    core: &Core,
+    core: &Rc<Core>,
     exchange: &mut Exchange,
     pool: Option<&Rc<Pool>>,
     function: &Function,
-    trace_id: &HeaderValue,
-    event: Bytes,
-    kind: Kind,
+    invocation: Invocation,
 ) -> Result<Invoked, Rejection> {
-    if event.len() > if kind == Kind::Asynchronous { MAX_ASYNCHRONOUS_EVENT } else { MAX_EVENT } {
+    let Invocation { event, headers, trace_id, stream } = invocation;
+    let asynchronous = headers.get(&INVOCATION_TYPE).is_some_and(|kind| kind == "Event");
+    if event.len() > if asynchronous { MAX_ASYNCHRONOUS_EVENT } else { MAX_EVENT } {
         return Err(Rejection::RequestTooLarge);
     }
-    let Callee::Stage(_) = &function.callee else {
-        return Err(Rejection::Configuration("nobody answers for the function: see the Stage's functions".to_owned()));
-    };
     let pool = pool.ok_or_else(|| Rejection::Configuration("the function's address is not valid".to_owned()))?;
-    let deadline = tokio::time::Instant::now() + function.timeout;
+    let deadline = Instant::now() + function.timeout;
     let entered = tokio::time::timeout_at(deadline, core.gates.enter(&function.key)).await;
     let permit = entered.map_err(|_elapsed| Rejection::IntegrationTimeout)??;
-    let head = |_: &Exchange| {
-        let mut headers = HeaderMap::with_capacity(8);
-        headers.insert(HOST, pool.host.clone());
-        headers.insert(ACCEPT, JSON);
-        headers.insert(CONTENT_TYPE, JSON);
-        headers.insert(USER_AGENT, function.agent.clone());
-        headers.insert(&TRACE_ID, trace_id.clone());
-        match kind {
-            Kind::Wait | Kind::Stream => {}
-            Kind::Asynchronous => drop(headers.insert(&INVOCATION_TYPE, HeaderValue::from_static("Event"))),
-            Kind::DryRun => drop(headers.insert(&INVOCATION_TYPE, HeaderValue::from_static("DryRun"))),
-        }
-        Ok(Head { path: function.path.clone(), headers })
-    };
-    let timeout = deadline.saturating_duration_since(tokio::time::Instant::now());
-    let idle = if kind == Kind::Stream { MAX_SILENCE } else { timeout };
-    let call = Call { pool, method: Method::POST, timeout, idle, max_body: None };
-    let response = ask(core, exchange, call, Body::full(event), head).await?;
-    let failed = response.headers().contains_key(&FUNCTION_ERROR);
-    if !response.status().is_success() {
-        return Err(refused(response, timeout).await);
-    }
-    if kind == Kind::Stream {
+    let headers = head(function, headers, trace_id);
+    let timeout = deadline.saturating_duration_since(Instant::now());
+    let mut response = send(core, exchange, pool, function, headers, event, timeout).await?;
+    if stream && response.status().is_success() {
+        response.body_mut().set_patience(MAX_SILENCE);
         return Ok(Invoked::Stream(Answer { body: response.into_body(), permit }));
     }
-    // The head came in time; what is left of it is the body's.
-    let result = tokio::time::timeout_at(deadline, response.into_body().collect(MAX_RESULT)).await;
+    let outcome = match response.status().is_success() {
+        false => Outcome::Refused,
+        true if response.headers().contains_key(&FUNCTION_ERROR) => Outcome::Failed,
+        true => Outcome::Result,
+    };
+    let (parts, body) = response.into_parts();
+    let result = tokio::time::timeout_at(deadline, body.collect(MAX_RESULT)).await;
     let result = result.map_err(|_elapsed| Rejection::IntegrationTimeout)?.map_err(broken)?;
     drop(permit);
-    Ok(if failed { Invoked::Failed(result) } else { Invoked::Result(result) })
+    Ok(Invoked::Whole(outcome, Response::from_parts(parts, result)))
 }
 
-/// Most of a refusal that is read, for the log.
-const MAX_REFUSAL: usize = 4 << 10;
+/// The headers of a call: a definition's may replace ours, except for those of the connection.
+fn head(function: &Function, mapped: HeaderMap, trace_id: HeaderValue) -> HeaderMap {
+    let mut headers = mapped;
+    headers.entry(ACCEPT).or_insert(JSON);
+    headers.insert(CONTENT_TYPE, JSON);
+    headers.entry(USER_AGENT).or_insert_with(|| function.agent.clone());
+    headers.insert(&TRACE_ID, trace_id);
+    headers
+}
 
-/// The function's host does not call it.
-async fn refused(response: Response<Body>, timeout: Duration) -> Rejection {
+/// Sends a call: signed to Amazon's Lambda, as it is to whom the Stage names.
+async fn send(
+    core: &Rc<Core>,
+    exchange: &mut Exchange,
+    pool: &Rc<Pool>,
+    function: &Function,
+    mut headers: HeaderMap,
+    event: Bytes,
+    timeout: Duration,
+) -> Result<Response<Body>, Rejection> {
+    let path = function.path.clone();
+    match &function.callee {
+        Callee::Stage(_) => {
+            headers.insert(HOST, pool.host.clone());
+            // Taken by the only attempt: a POST is not sent twice.
+            let headers = std::cell::Cell::new(headers);
+            let head = |_: &Exchange| Ok(Head { path: path.clone(), headers: headers.take() });
+            let call = Call { pool, method: Method::POST, timeout, idle: timeout, max_body: None };
+            ask(core, exchange, call, Body::full(event), head).await
+        }
+        Callee::Amazon { endpoint: _, region, role } => {
+            let stage =
+                exchange.routed.as_ref().map(|routed| Rc::clone(&routed.stage)).ok_or(Rejection::NoSuchStage)?;
+            let scope = Scope { service: SERVICE, region };
+            let signed = SignedCall {
+                pool,
+                scope,
+                role: role.as_deref(),
+                method: Method::POST,
+                path,
+                headers,
+                body: event,
+                timeout,
+            };
+            aws::call::send(core, exchange, &stage.live.aws, signed).await
+        }
+    }
+}
+
+/// Why the function's host did not call it, as an answer.
+pub fn refused(response: &Response<Bytes>) -> Rejection {
     let status = response.status().as_u16();
-    let said = tokio::time::timeout(timeout, response.into_body().collect(MAX_REFUSAL)).await;
-    let said = said.ok().and_then(Result::ok).unwrap_or_default();
-    let text = format!("Lambda invocation failed with status: {status}: {}", String::from_utf8_lossy(&said));
+    let said = response.body().get(..MAX_SAID).unwrap_or(response.body());
+    let text = format!("Lambda invocation failed with status: {status}: {}", String::from_utf8_lossy(said));
     match status {
         413 => Rejection::RequestTooLarge,
         // It is there and has too much to do, or is not well.
