@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::mapping::{RequestTarget, ResponseHeader, Source};
+use crate::mapping::{Change, Expression, RequestTarget, ResponseHeader, Source};
+use crate::subtype::Subtype;
 
 /// What stands behind a route. A kind this reader does not know reads as `Unknown`, and its route answers 500.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,6 +16,10 @@ pub enum Integration {
     Http(Http),
     /// An HTTP endpoint that sees the client's request and whose answer the client sees.
     HttpProxy(HttpProxy),
+    /// An AWS service whose requests and answers are mapped.
+    AwsService(AwsService),
+    /// An HTTP API's integration with one action of an AWS service.
+    AwsAction(AwsAction),
     /// Our own reverse proxy (`backend` of the ApiDefinition): RFC 9110's rules instead of Amazon's.
     Backend(Backend),
     /// A Lambda function that sees the client's request as an event and whose result is the client's answer.
@@ -115,6 +120,52 @@ pub struct HttpProxy {
     /// Headers replace the client's, query values are appended.
     #[serde(default)]
     pub parameters: BTreeMap<RequestTarget, Source>,
+    /// An HTTP API's mapping of the request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
+    /// An HTTP API's mapping of responses, by the backend's status.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub response_changes: BTreeMap<u16, Vec<Change>>,
+}
+
+/// An AWS integration, except for Lambda's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AwsService {
+    /// `arn:aws:apigateway:{region}:{[subdomain.]service}:{path|action}/…`: may hold `{name}` (from an
+    /// `integration.request.path.name` mapping) after `path/`, and `${stageVariables.x}`.
+    pub uri: String,
+    /// Verb sent; `None` is the client's (`ANY`).
+    #[serde(default)]
+    pub method: Option<String>,
+    /// `credentials`: the role to assume; may hold `${stageVariables.x}`. `None`: the Stage's own credentials.
+    #[serde(default)]
+    pub role: Option<String>,
+    /// `timeoutInMillis`, 50 to 29,000 and by quota up to 300,000.
+    pub timeout_ms: u64,
+    /// How the request is made.
+    pub request: RequestMapping,
+    /// How the answer is made.
+    pub responses: Vec<IntegrationResponse>,
+}
+
+/// An HTTP API's integration with one action of an AWS service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AwsAction {
+    /// `integrationSubtype`.
+    pub subtype: Subtype,
+    /// The action's parameters, by the names that Amazon's table gives them; those it needs are there.
+    pub parameters: BTreeMap<String, Expression>,
+    /// `Region`; `None`: the Stage's.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// `credentials`: the role to assume. `None`: the Stage's own credentials.
+    #[serde(default)]
+    pub role: Option<String>,
+    /// `timeoutInMillis`.
+    pub timeout_ms: u64,
+    /// Mapping of responses, by the service's status.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub response_changes: BTreeMap<u16, Vec<Change>>,
 }
 
 /// An AWS_PROXY integration with a Lambda function.

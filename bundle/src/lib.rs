@@ -16,6 +16,7 @@ pub mod mapping;
 pub mod reply;
 pub mod route;
 pub mod stage;
+pub mod subtype;
 
 pub use codec::{DecodeError, EncodeError, Encoded, FORMAT, decode, encode};
 pub use digest::Digest;

@@ -63,3 +63,53 @@ pub enum Source {
     /// A literal.
     Static(String),
 }
+
+/// A value of an HTTP API's parameter mapping: its parts, one after another.
+pub type Expression = Vec<Part>;
+
+/// A part of a value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Part {
+    /// A literal.
+    Text(String),
+    /// `$request.path`: the path below the stage.
+    RequestPath,
+    /// Anything else; of a response mapping, headers and body are the integration's.
+    From(Source),
+}
+
+/// One entry of an HTTP API's parameter mapping.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// What is done.
+    pub verb: ChangeVerb,
+    /// To what.
+    pub target: ChangeTarget,
+    /// With which value; empty to remove.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub value: Expression,
+}
+
+/// What a mapping does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChangeVerb {
+    /// Adds a value.
+    Append,
+    /// Puts the value in place of what is there.
+    Overwrite,
+    /// Takes away what is there.
+    Remove,
+}
+
+/// What a mapping changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChangeTarget {
+    /// A header.
+    Header(String),
+    /// A query parameter, of requests only.
+    Query(String),
+    /// The path, of requests only.
+    Path,
+    /// The status, of responses only.
+    Status,
+}

@@ -19,6 +19,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     Dev(Box<Dev>),
     Lint(Lint),
+    Import(Import),
+    Template(Template),
     Function(crate::function::Args),
 }
 
@@ -109,6 +111,66 @@ Examples:
   stagegate lint deploy/
   stagegate lint openapi.yaml --format json | jq '.[].reason'
   stagegate lint . --format github      annotates a pull request";
+
+/// Makes manifests of what describes an API at Amazon.
+///
+/// Takes an export of an API (OpenAPI or Swagger, JSON or YAML), or a CloudFormation or SAM template whose APIs have
+/// their document in it. Everything that has no counterpart is a line on standard error, with its path in the file. If
+/// something cannot be resolved nothing is written, and the exit status is 1.
+#[derive(Debug, Args)]
+#[command(after_long_help = IMPORT_EXAMPLES)]
+pub(crate) struct Import {
+    /// The export, or the template.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Writes one file per manifest into this folder, which is made. Default: all of them to standard output.
+    #[arg(short = 'o', long = "output", value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// A parameter of a template, or what only Amazon knows: `AWS::Region`, `Function.Arn`. May be given several times.
+    #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
+    pub(crate) parameters: Vec<(String, String)>,
+    /// Name of the ApiDefinition of an export. Default: after the document's title.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+}
+
+fn parameter(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("want NAME=VALUE".to_owned()),
+    }
+}
+
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  aws apigateway get-export --rest-api-id ID --stage-name prod --export-type oas30 \\
+      --parameters extensions=integrations,authorizers,apigateway api.json && stagegate import api.json -o deploy/
+  stagegate import template.yaml --parameter Environment=prod --parameter AWS::Region=eu-west-1 -o deploy/";
+
+/// Renders a mapping template as the gateway would, without one.
+///
+/// Prints the rendering, and on standard error the overrides that the template set. Exits with 1 if the template does
+/// not parse or fails, and says where and what to do.
+#[derive(Debug, Args)]
+#[command(after_long_help = TEMPLATE_EXAMPLES)]
+pub(crate) struct Template {
+    /// The template.
+    #[arg(value_name = "FILE")]
+    pub(crate) template: PathBuf,
+    /// What `$input` and `$stageVariables` read: a JSON object with any of `body` (a text, or any JSON), `path`,
+    /// `querystring`, `header` and `stageVariables` (objects of texts). Without it the body is empty.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) request: Option<PathBuf>,
+    /// What `$context` reads: a JSON object such as {"stage": "prod", "identity": {"sourceIp": "192.0.2.7"}}.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) context: Option<PathBuf>,
+}
+
+const TEMPLATE_EXAMPLES: &str = "\
+Examples:
+  stagegate template order.vtl --request request.json
+      with request.json holding {\"body\": {\"id\": 7}, \"querystring\": {\"q\": \"x\"}}
+  stagegate template order.vtl --request request.json --context context.json";
 
 /// On or off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -6,9 +6,11 @@ mod collect;
 mod deployments;
 mod dev;
 mod function;
+mod import;
 mod lint;
 mod print;
 mod state;
+mod template;
 
 use std::process::ExitCode;
 
@@ -24,6 +26,8 @@ fn main() -> ExitCode {
             dev::run(&dev)
         }
         Command::Lint(lint) => lint::run(&lint),
+        Command::Import(import) => import::run(&import),
+        Command::Template(template) => template::run(&template),
         Command::Function(function) => {
             start_log("info");
             function::run(function)

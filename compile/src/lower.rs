@@ -2,11 +2,13 @@
 
 pub(crate) mod api;
 mod aws;
+mod aws_service;
 mod backend;
 mod draft;
 mod endpoint;
 mod gateway_response;
 mod host;
+mod http_api;
 mod integration;
 mod lambda;
 mod mapping;
@@ -17,6 +19,7 @@ mod pattern;
 mod response;
 mod security;
 pub(crate) mod stage;
+mod subtype;
 mod sweep;
 mod template;
 pub(crate) mod usage_plan;

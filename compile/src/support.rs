@@ -13,12 +13,10 @@ pub enum Feature {
     ApiKey,
     /// A Stage's `clientCA`.
     ClientCa,
-    /// Templates with references or directives.
-    MappingTemplate,
-    /// `AWS`, except for functions, and `AWS_PROXY` to Firehose.
-    AwsService,
-    /// An HTTP API's `integrationSubtype`.
-    IntegrationSubtype,
+    /// `credentials: arn:aws:iam::*:user/*`.
+    CallerCredentials,
+    /// `AWS_PROXY` to a Firehose stream.
+    FirehoseProxy,
     /// A `uri` that is a load balancer's ARN.
     VpcLinkListener,
     /// A Service in another namespace.
@@ -35,8 +33,6 @@ pub enum Feature {
     Compression,
     /// `credentials` of an HTTP integration.
     HttpCredentials,
-    /// An HTTP API's parameter mapping.
-    HttpApiMapping,
     /// An HTTP API's own errors, events and defaults.
     HttpApi,
     /// `x-amazon-apigateway-cors`.
@@ -97,9 +93,8 @@ gaps! {
     ApiKey Refuse "the API key requirement",
     ClientCa Refuse "the client certificate requirement (clientCA)",
     // What cannot be done in part.
-    MappingTemplate Refuse "a mapping template with references or directives",
-    AwsService Refuse "the AWS integration",
-    IntegrationSubtype Refuse "the integration subtype",
+    CallerCredentials Refuse "calls with the caller's own credentials (arn:aws:iam::*:user/*)",
+    FirehoseProxy Refuse "the AWS_PROXY integration of a Firehose stream",
     VpcLinkListener Refuse "a VPC link to a listener's ARN",
     CrossNamespaceBackend Refuse "a Service in another namespace (it needs a ReferenceGrant)",
     // What the rest is useful without.
@@ -109,7 +104,6 @@ gaps! {
     BinaryMediaTypes Ignore "binary media types",
     Compression Ignore "compression",
     HttpCredentials Ignore "credentials of an HTTP integration",
-    HttpApiMapping Ignore "an HTTP API's parameter mapping",
     HttpApi Ignore "an HTTP API's own rules (a REST API's are used)",
     Cors Ignore "an HTTP API's CORS configuration",
     ApiKeySource Ignore "API keys from an authorizer",

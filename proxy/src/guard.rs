@@ -23,6 +23,8 @@ pub async fn guard(core: &Rc<Core>, exchange: &mut Exchange) -> Result<(), Rejec
         Action::Mock(_)
         | Action::Http(_)
         | Action::HttpProxy(_)
+        | Action::AwsService(_)
+        | Action::AwsAction(_)
         | Action::Backend(_)
         | Action::LambdaProxy(_)
         | Action::Lambda(_) => Ok(()),

@@ -40,6 +40,8 @@ pub async fn integrate(core: &Rc<Core>, exchange: &mut Exchange) -> Result<Respo
         Action::Mock(mock) => mock::answer(exchange, mock).await,
         Action::Http(http) => http::map(core, exchange, pool, http).await,
         Action::HttpProxy(proxy) => http::proxy(core, exchange, pool, proxy).await,
+        Action::AwsService(service) => aws::service::invoke(core, exchange, pool, service).await,
+        Action::AwsAction(action) => aws::action::invoke(core, exchange, pool, action).await,
         Action::Backend(backend) => backend::forward(core, exchange, pool, backend).await,
         Action::LambdaProxy(proxy) => lambda::proxy(core, exchange, pool, proxy).await,
         Action::Lambda(custom) => lambda::map(core, exchange, pool, custom).await,

@@ -7,6 +7,7 @@ pub mod custom;
 pub mod gateway_response;
 pub mod host;
 pub mod http;
+pub mod http_api;
 pub mod lambda;
 pub mod mapping;
 pub mod mock;

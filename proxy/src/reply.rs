@@ -147,9 +147,15 @@ fn complete(exchange: &Exchange, mut response: Response<Body>) -> Response<Body>
 
 fn is_amazon(exchange: &Exchange) -> bool {
     match exchange.routed.as_ref().and_then(Routed::route).map(|route| &route.action) {
-        Some(Action::Mock(_) | Action::Http(_) | Action::HttpProxy(_) | Action::LambdaProxy(_) | Action::Lambda(_)) => {
-            true
-        }
+        Some(
+            Action::Mock(_)
+            | Action::Http(_)
+            | Action::HttpProxy(_)
+            | Action::AwsService(_)
+            | Action::AwsAction(_)
+            | Action::LambdaProxy(_)
+            | Action::Lambda(_),
+        ) => true,
         Some(Action::Backend(_) | Action::Refuse(_)) | None => false,
     }
 }

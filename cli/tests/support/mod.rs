@@ -263,6 +263,18 @@ impl Client {
         stream.flush()
     }
 
+    /// A request with a JSON body.
+    pub(crate) fn post(&mut self, host: &str, path: &str, body: &str) -> std::io::Result<Response> {
+        let stream = self.stream.get_mut();
+        let length = body.len();
+        write!(
+            stream,
+            "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        )?;
+        stream.flush()?;
+        read_response(&mut self.stream)
+    }
+
     pub(crate) fn receive(&mut self) -> std::io::Result<Response> {
         read_response(&mut self.stream)
     }

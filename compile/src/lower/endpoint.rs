@@ -57,17 +57,11 @@ pub(super) fn lower(
     Some(Endpoint { uri: text.to_owned(), method: method?, timeout_ms, skip_tls_verification, server_name })
 }
 
-/// Checks what an AWS or AWS_PROXY integration that is no function's names, and asks for the feature it is.
-pub(super) fn check_aws(node: &Node<'_>, kind: &str, http_api: bool, draft: &mut Draft<'_>) {
+/// Checks what an AWS_PROXY integration names that is neither a function's nor an action's, and asks for the feature
+/// it is.
+pub(super) fn check_proxy(node: &Node<'_>, http_api: bool, draft: &mut Draft<'_>) {
     timeout(node, http_api, false, draft);
     vpc_link(node, draft);
-    if let Some(subtype) = node.get("integrationSubtype") {
-        draft.wants(Feature::IntegrationSubtype, &subtype);
-        return;
-    }
-    if kind == "AWS" {
-        method(node, kind, draft);
-    }
     let uri = node.get("uri");
     let at = uri.as_ref().unwrap_or(node);
     if uri.as_ref().is_some_and(|uri| uri.value.is_object()) {
@@ -79,12 +73,13 @@ pub(super) fn check_aws(node: &Node<'_>, kind: &str, http_api: bool, draft: &mut
         draft.error(Reason::InvalidUri, at, "Invalid ARN specified in the request");
     } else if !text.contains(":path/") && !text.contains(":action/") {
         draft.error(Reason::InvalidUri, at, "AWS ARN for integration must contain path or action");
-    } else if kind == "AWS_PROXY" && !text.contains(":firehose:") {
+    } else if !text.contains(":firehose:") {
         let text = "Integrations of type 'AWS_PROXY' currently only supports Lambda function and Firehose stream \
                     invocations.";
         draft.error(Reason::InvalidUri, at, text);
+    } else {
+        draft.wants(Feature::FirehoseProxy, at);
     }
-    draft.wants(Feature::AwsService, node);
 }
 
 /// The verb sent: outer `None` has been reported, the inner one is the client's own.

@@ -4,7 +4,7 @@ use bundle::integration::{ContentHandling, Http, HttpProxy, Integration, Mock, P
 
 use super::api::Context;
 use super::draft::Draft;
-use super::{endpoint, lambda, mapping, mock, response, template};
+use super::{aws_service, endpoint, http_api, lambda, mapping, mock, response, subtype, template};
 use crate::finding::Reason;
 use crate::read::{Node, Operation};
 use crate::support::Feature;
@@ -66,28 +66,40 @@ pub(super) fn lower(operation: &Operation<'_>, context: &Context<'_>, draft: &mu
     check_fields(&node, draft);
     let kind = node.get("type").and_then(|node| node.text()).unwrap_or_default().to_ascii_uppercase();
     let stream = streams(&node, &kind, draft);
-    let http_api = context.http_api();
+    let is_http_api = context.http_api();
     match kind.as_str() {
         "MOCK" => Some(Integration::Mock(Mock {
-            request: mock::request(&node, http_api, draft),
+            request: mock::request(&node, is_http_api, draft),
             responses: response::lower(&node, &context.patterns, draft),
         })),
         "HTTP" => {
-            let request = request(&node, http_api, draft);
+            let request = request(&node, is_http_api, draft);
             let responses = response::lower(&node, &context.patterns, draft);
-            let endpoint = endpoint::lower(&node, &kind, http_api, stream, draft)?;
+            let endpoint = endpoint::lower(&node, &kind, is_http_api, stream, draft)?;
             Some(Integration::Http(Http { endpoint, request, responses }))
         }
         "HTTP_PROXY" => {
-            let parameters = mapping::request(&node, http_api, draft);
-            let endpoint = endpoint::lower(&node, &kind, http_api, stream, draft)?;
-            Some(Integration::HttpProxy(HttpProxy { endpoint, parameters }))
+            let parameters = mapping::request(&node, is_http_api, draft);
+            let (changes, response_changes) = match is_http_api {
+                true => (http_api::request(&node, draft), http_api::responses(&node, draft)),
+                false => Default::default(),
+            };
+            let endpoint = endpoint::lower(&node, &kind, is_http_api, stream, draft)?;
+            Some(Integration::HttpProxy(HttpProxy { endpoint, parameters, changes, response_changes }))
+        }
+        "AWS" if !lambda::is_function(&node) => {
+            let request = request(&node, is_http_api, draft);
+            let responses = response::lower(&node, &context.patterns, draft);
+            aws_service::lower(&node, is_http_api, request, responses, draft).map(Integration::AwsService)
+        }
+        "AWS_PROXY" if node.get("integrationSubtype").is_some() => {
+            subtype::lower(&node, draft).map(Integration::AwsAction)
         }
         "AWS" | "AWS_PROXY" if lambda::is_function(&node) => lambda::lower(&node, &kind, context, stream, draft),
-        "AWS" | "AWS_PROXY" => {
-            endpoint::check_aws(&node, &kind, http_api, draft);
+        "AWS_PROXY" => {
+            endpoint::check_proxy(&node, is_http_api, draft);
             // What else is wrong with it is wrong today.
-            request(&node, http_api, draft);
+            request(&node, is_http_api, draft);
             response::lower(&node, &context.patterns, draft);
             None
         }

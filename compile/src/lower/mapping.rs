@@ -8,7 +8,6 @@ use serde_json::Value;
 use super::draft::Draft;
 use crate::finding::Reason;
 use crate::read::Node;
-use crate::support::Feature;
 
 /// Headers that nothing may be mapped to: a 500 at run time, as recorded.
 const ILLEGAL: [&str; 4] = ["content-length", "transfer-encoding", "x-amzn-trace-id", "x-amzn-apigateway-api-id"];
@@ -26,7 +25,7 @@ pub(super) fn request(
     }
     for (key, node) in map.entries() {
         if http_api && !key.starts_with("integration.request.") {
-            draft.wants(Feature::HttpApiMapping, &node);
+            // An HTTP API's own words: `http_api` reads them.
             continue;
         }
         let Some(target) = request_target(key) else {
@@ -74,6 +73,12 @@ fn source(node: &Node<'_>, parse: fn(&str) -> Option<Source>, draft: &mut Draft<
             if source.is_none() {
                 draft.error(Reason::InvalidMapping, node, format!("`{text}` is no source of a mapping"));
                 draft.help("a literal stands in single quotes: 'text'");
+            }
+            if let Some(Source::Body(Some(path))) = &source
+                && let Err(error) = vtl::jsonpath::Path::compile(path)
+            {
+                draft.error(Reason::InvalidMapping, node, format!("the JSONPath `{path}` does not work: {error}"));
+                draft.help("a path looks like $.store.book[0].title");
             }
             source
         }

@@ -200,6 +200,8 @@ impl Loaded {
                 Action::Mock(_)
                 | Action::Http(_)
                 | Action::HttpProxy(_)
+                | Action::AwsService(_)
+                | Action::AwsAction(_)
                 | Action::Backend(_)
                 | Action::LambdaProxy(_)
                 | Action::Lambda(_) => {}

@@ -16,6 +16,7 @@ use crate::integrate::call::{Call, Head, ask};
 use crate::integrate::custom::{prepare, respond};
 use crate::integrate::mapping::document::{Document, NotJson};
 use crate::integrate::mapping::headers::{proxied, proxied_to_client};
+use crate::integrate::mapping::http_api::{change_request, change_response};
 use crate::integrate::mapping::parameters::{MAX_BODY, Values, collect, set_headers, within};
 use crate::integrate::mapping::uri::{destination, render};
 use crate::integrate::trace::{self, API_ID, TRACE_ID};
@@ -38,7 +39,7 @@ pub async fn proxy(
     pool: Option<&Rc<Pool>>,
     proxy: &HttpProxy,
 ) -> Result<Response<Body>, Rejection> {
-    let HttpProxy { endpoint, parameters } = proxy;
+    let HttpProxy { endpoint, parameters, changes } = proxy;
     let document = document_if(parameters.wants, exchange).await?;
     let values = Values { exchange, document: document.as_ref(), overridden: None };
     let pool = &pool_for(core, pool, endpoint, &values)?;
@@ -57,12 +58,18 @@ pub async fn proxy(
         headers.insert(&API_ID, endpoint.api_id.clone());
         trace::forward(exchange, &mut headers);
         set_headers(parameters, &values, &mut headers)?;
-        let path = render(&endpoint.uri, &values, exchange.query(), &parameters.queries)?;
+        let mut path = render(&endpoint.uri, &values, exchange.query(), &parameters.queries)?;
+        if let Some(changes) = changes {
+            path = change_request(changes, &values, &mut headers, path)?;
+        }
         Ok(Head { path, headers })
     };
     let mut response = ask(core, exchange, call(exchange, pool, endpoint), body, head).await?;
     proxied_to_client(response.headers_mut());
-    Ok(response)
+    match changes {
+        Some(changes) => change_response(changes, exchange, response).await,
+        None => Ok(response),
+    }
 }
 
 /// HTTP: request and answer are made from the definition's mappings.

@@ -2,6 +2,7 @@
 
 pub mod document;
 pub mod headers;
+pub mod http_api;
 pub mod overrides;
 pub mod parameters;
 pub mod template;

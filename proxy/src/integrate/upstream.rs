@@ -88,6 +88,8 @@ impl Upstream {
             Action::Backend(backend) => self.destination(&backend.target)?,
             Action::LambdaProxy(lambda) => self.of_function(&lambda.function)?,
             Action::Lambda(lambda) => self.of_function(&lambda.function)?,
+            Action::AwsService(service) => service.destination.clone(),
+            Action::AwsAction(action) => action.destination.clone(),
         };
         self.pool(&destination).ok()
     }

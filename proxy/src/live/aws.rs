@@ -1,5 +1,8 @@
 //! How a stage's calls to AWS services are made, parsed.
 
+pub mod action;
+pub mod service;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -69,6 +72,17 @@ impl Aws {
         match self.written(service) {
             Some(endpoint) => endpoint.clone(),
             None => Endpoint::of_amazon(service, region),
+        }
+    }
+
+    /// Where an action of a service is: Amazon starts synchronous executions under a host of their own.
+    ///
+    /// # Errors
+    /// When it is nowhere, as a sentence.
+    pub fn endpoint_of(&self, service: &str, region: &str, synchronous: bool) -> Result<Endpoint, String> {
+        match self.written(service) {
+            None if synchronous => Endpoint::of_amazon(&format!("sync-{service}"), region),
+            Some(_) | None => self.endpoint(service, region),
         }
     }
 

@@ -10,6 +10,7 @@ use crate::integrate::mapping::headers::Flavor;
 use crate::integrate::upstream::Verification;
 use crate::live::Scope;
 use crate::live::custom::{Custom, Paths};
+use crate::live::http_api::Changes;
 use crate::live::mapping::uri::UriTemplate;
 use crate::live::mapping::{RequestParameters, header_value};
 use crate::live::selection::By;
@@ -28,6 +29,8 @@ pub struct Http {
 pub struct HttpProxy {
     pub endpoint: Endpoint,
     pub parameters: RequestParameters,
+    /// An HTTP API's mapping.
+    pub changes: Option<Box<Changes>>,
 }
 
 /// Where an integration's requests go.
@@ -63,9 +66,13 @@ impl HttpProxy {
     /// # Errors
     /// For what cannot be served, as a sentence.
     pub fn parse(proxy: &bundle::integration::HttpProxy, stage: &StageBundle) -> Result<Self, String> {
-        let bundle::integration::HttpProxy { endpoint, parameters } = proxy;
-        let (parameters, paths) = RequestParameters::parse(parameters, &stage.variables, Flavor::Http)?;
-        Ok(Self { endpoint: Endpoint::parse(endpoint, &paths, false, stage)?, parameters })
+        let bundle::integration::HttpProxy { endpoint, parameters, changes, response_changes } = proxy;
+        let changes = Changes::parse(changes, response_changes, &stage.variables)?;
+        let (mut parameters, paths) = RequestParameters::parse(parameters, &stage.variables, Flavor::Http)?;
+        if let Some(changes) = &changes {
+            parameters.wants = parameters.wants.max(changes.wants);
+        }
+        Ok(Self { endpoint: Endpoint::parse(endpoint, &paths, false, stage)?, parameters, changes })
     }
 }
 

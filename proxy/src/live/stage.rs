@@ -57,6 +57,8 @@ pub enum Action {
     Mock(mock::Mock),
     Http(http::Http),
     HttpProxy(http::HttpProxy),
+    AwsService(Box<aws::service::Service>),
+    AwsAction(Box<aws::action::Action>),
     Backend(backend::Backend),
     LambdaProxy(lambda::LambdaProxy),
     Lambda(lambda::Lambda),
@@ -184,7 +186,13 @@ impl Route {
             (Verb::Any, Action::Refuse(_) | Action::Backend(_)) => Verbs::Every,
             (
                 Verb::Any,
-                Action::Mock(_) | Action::Http(_) | Action::HttpProxy(_) | Action::LambdaProxy(_) | Action::Lambda(_),
+                Action::Mock(_)
+                | Action::Http(_)
+                | Action::HttpProxy(_)
+                | Action::AwsService(_)
+                | Action::AwsAction(_)
+                | Action::LambdaProxy(_)
+                | Action::Lambda(_),
             ) => Verbs::Seven,
         }
     }
@@ -204,6 +212,12 @@ impl Action {
             Integration::Mock(mock) => mock::Mock::parse(mock, scope).map(Self::Mock),
             Integration::Http(http) => http::Http::parse(http, scope).map(Self::Http),
             Integration::HttpProxy(proxy) => http::HttpProxy::parse(proxy, scope.bundle).map(Self::HttpProxy),
+            Integration::AwsService(service) => {
+                aws::service::Service::parse(service, scope).map(|service| Self::AwsService(Box::new(service)))
+            }
+            Integration::AwsAction(action) => {
+                aws::action::Action::parse(action, scope).map(|action| Self::AwsAction(Box::new(action)))
+            }
             Integration::Backend(backend) => backend::Backend::parse(backend, scope.bundle).map(Self::Backend),
             Integration::LambdaProxy(lambda) => lambda::LambdaProxy::parse(lambda, scope).map(Self::LambdaProxy),
             Integration::Lambda(lambda) => lambda::Lambda::parse(lambda, scope).map(Self::Lambda),

@@ -105,7 +105,12 @@ pub(super) fn http_proxy(
     endpoint: bundle::integration::Endpoint,
     parameters: BTreeMap<RequestTarget, Source>,
 ) -> Integration {
-    Integration::HttpProxy(bundle::integration::HttpProxy { endpoint, parameters })
+    Integration::HttpProxy(bundle::integration::HttpProxy {
+        endpoint,
+        parameters,
+        changes: Vec::new(),
+        response_changes: BTreeMap::new(),
+    })
 }
 
 pub(super) fn http(http: bundle::integration::Http) -> Integration {
