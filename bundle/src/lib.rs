@@ -8,6 +8,7 @@
 #![deny(missing_docs)]
 
 pub mod codec;
+pub mod cors;
 pub mod digest;
 pub mod host;
 pub mod integration;
@@ -15,6 +16,7 @@ pub mod mapping;
 pub mod reply;
 pub mod route;
 pub mod stage;
+pub mod validation;
 
 pub use codec::{DecodeError, EncodeError, Encoded, FORMAT, decode, encode};
 pub use digest::Digest;

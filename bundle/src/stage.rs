@@ -5,8 +5,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cors::Cors;
 use crate::reply::{GatewayResponse, GatewayResponseType};
 use crate::route::Route;
+use crate::validation::Models;
 
 /// What identifies a Stage for as long as it lives: the object's namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -73,4 +75,10 @@ pub struct StageBundle {
     /// Answers of at least this many bytes are compressed; `None` switches compression off.
     #[serde(default)]
     pub minimum_compression_size: Option<u64>,
+    /// What validators of routes name.
+    #[serde(default, skip_serializing_if = "Models::is_empty")]
+    pub models: Models,
+    /// Cross-origin requests: of every route of an HTTP API, of a REST API's routes to its `backend`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
 }

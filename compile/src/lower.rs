@@ -2,6 +2,7 @@
 
 pub(crate) mod api;
 mod backend;
+mod cors;
 mod draft;
 mod endpoint;
 mod gateway_response;
@@ -10,6 +11,7 @@ mod integration;
 mod mapping;
 mod method_settings;
 mod mock;
+mod model;
 mod path;
 mod pattern;
 mod response;

@@ -27,14 +27,10 @@ pub enum Feature {
     CrossNamespaceBackend,
     /// `connectionType: VPC_LINK` and its companions.
     VpcLink,
-    /// Request validators.
-    RequestValidation,
     /// `contentHandling`.
     ContentHandling,
     /// `x-amazon-apigateway-binary-media-types`.
     BinaryMediaTypes,
-    /// `x-amazon-apigateway-minimum-compression-size`.
-    Compression,
     /// `responseTransferMode: STREAM`.
     Streaming,
     /// `credentials` of an HTTP integration.
@@ -43,8 +39,6 @@ pub enum Feature {
     HttpApiMapping,
     /// An HTTP API's own errors, events and defaults.
     HttpApi,
-    /// `x-amazon-apigateway-cors`.
-    Cors,
     /// `x-amazon-apigateway-api-key-source: AUTHORIZER`.
     ApiKeySource,
     /// A private endpoint.
@@ -109,15 +103,12 @@ gaps! {
     CrossNamespaceBackend Refuse "a Service in another namespace (it needs a ReferenceGrant)",
     // What the rest is useful without.
     VpcLink Ignore "the VPC link (its uri is called directly)",
-    RequestValidation Ignore "request validation",
     ContentHandling Ignore "contentHandling",
     BinaryMediaTypes Ignore "binary media types",
-    Compression Ignore "compression",
     Streaming Ignore "response streaming",
     HttpCredentials Ignore "credentials of an HTTP integration",
     HttpApiMapping Ignore "an HTTP API's parameter mapping",
     HttpApi Ignore "an HTTP API's own rules (a REST API's are used)",
-    Cors Ignore "an HTTP API's CORS configuration",
     ApiKeySource Ignore "API keys from an authorizer",
     PrivateEndpoint Ignore "a private endpoint (who reaches the gateway is the network's matter)",
     Canary Ignore "the canary",

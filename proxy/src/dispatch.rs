@@ -51,7 +51,8 @@ pub fn dispatch(core: &Rc<Core>, exchange: &mut Exchange) -> Result<(), Rejectio
     let (stage, end) = host.stage(path).ok_or(Rejection::NoSuchStage)?;
     let stage = live.stages.get(stage).ok_or(Rejection::NoSuchStage)?;
     let resource_start = resource_start(path, end);
-    exchange.routed = Some(Routed { stage: Rc::clone(stage), route: None, parameters: Vec::new(), resource_start });
+    exchange.routed =
+        Some(Routed { stage: Rc::clone(stage), route: None, parameters: Vec::new(), resource_start, preflight: false });
     method::route(exchange)
 }
 

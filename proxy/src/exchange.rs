@@ -66,6 +66,8 @@ pub struct Routed {
     pub parameters: Vec<Range<usize>>,
     /// Where the path below the stage begins in the canonical path: after the stage's name or the base path.
     pub resource_start: usize,
+    /// It asks what a page of another origin may do with the route, and the gateway answers that by itself.
+    pub preflight: bool,
 }
 
 impl Routed {

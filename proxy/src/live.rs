@@ -1,6 +1,7 @@
 //! What a request meets: parsed, immutable, shared by every core. After `Live::parse` nothing in it is malformed.
 
 pub mod backend;
+pub mod cors;
 pub mod gateway_response;
 pub mod host;
 pub mod http;
@@ -10,6 +11,7 @@ pub mod selection;
 pub mod stage;
 pub mod template;
 pub mod text;
+pub mod validation;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};

@@ -9,8 +9,10 @@ use bundle::{ApiKind, Digest, StageBundle, StageKey};
 
 use crate::dispatch::pattern::Pattern;
 use crate::dispatch::trie::{Builder, Router, Verbs};
+use crate::live::cors::Cors;
 use crate::live::gateway_response::GatewayResponses;
 use crate::live::selection::Patterns;
+use crate::live::validation::{Models, Validation};
 use crate::live::{Broken, backend, http, mock};
 
 /// One stage.
@@ -30,6 +32,9 @@ pub struct Stage {
     pub router: Router,
     pub routes: Vec<Route>,
     pub gateway_responses: GatewayResponses,
+    /// Answers of at least so many bytes are compressed, and compressed requests unpacked; `None`: neither.
+    pub minimum_compression_size: Option<u64>,
+    pub cors: Option<Cors>,
     /// What of it cannot be served.
     pub broken: Vec<Broken>,
 }
@@ -43,6 +48,8 @@ pub struct Route {
     pub verb: Box<str>,
     /// Names of the path parameters, in the order of the path; a greedy one without its `+`.
     pub parameters: Vec<Box<str>>,
+    /// What is checked before it is served.
+    pub validation: Option<Validation>,
     pub action: Action,
 }
 
@@ -61,7 +68,12 @@ pub struct Scope<'a> {
     pub bundle: &'a StageBundle,
     /// Selection patterns met so far.
     pub patterns: &'a Patterns,
+    /// Models met so far.
+    pub models: &'a Models<'a>,
 }
+
+/// The guards of routes that this proxy knows.
+const GUARDS: [&str; 1] = [bundle::validation::GUARD];
 
 /// An HTTP API's route for what no other one matches.
 const DEFAULT_ROUTE: &str = "$default";
@@ -83,7 +95,8 @@ impl Stage {
     /// Parses a stage: always, and everything in it. A route that does not work is refused, its neighbours serve.
     pub(super) fn parse(bundle: &StageBundle, digest: Digest) -> Self {
         let patterns = Patterns::default();
-        let scope = Scope { bundle, patterns: &patterns };
+        let models = Models::new(&bundle.models);
+        let scope = Scope { bundle, patterns: &patterns, models: &models };
         let mut broken = Vec::new();
         let mut report = |route: &bundle::route::Route, message: String| {
             let route = format!("{} {}", verb_name(&route.verb), route.resource);
@@ -119,6 +132,14 @@ impl Stage {
         let mut messages = Vec::new();
         let gateway_responses = GatewayResponses::parse(&bundle.gateway_responses, &bundle.variables, &mut messages);
         let of_stage = |message| Broken { stage: bundle.key.clone(), route: String::new(), message };
+        let cors = bundle.cors.as_ref().and_then(|cors| match Cors::parse(cors) {
+            Ok(cors) => Some(cors),
+            // Without it nobody from elsewhere is let in.
+            Err(message) => {
+                messages.push(message);
+                None
+            }
+        });
         broken.extend(messages.into_iter().map(of_stage));
         Self {
             key: bundle.key.clone(),
@@ -134,6 +155,8 @@ impl Stage {
             router: builder.build(),
             routes,
             gateway_responses,
+            minimum_compression_size: bundle.minimum_compression_size,
+            cors,
             broken,
         }
     }
@@ -152,6 +175,11 @@ impl Route {
             Some(message) => Err(("InvalidPath", message)),
             None => Action::parse(route, scope),
         };
+        let validation = route.validation.as_ref().map(|validation| Validation::parse(validation, scope.models));
+        let (action, validation) = match validation.transpose() {
+            Ok(validation) => (action, validation),
+            Err(message) => (action.and(Err(("InvalidModel", message))), None),
+        };
         let action = action.unwrap_or_else(|(reason, message)| {
             report(message.clone());
             Action::Refuse(Refusal { reason: reason.to_owned(), message })
@@ -161,6 +189,7 @@ impl Route {
             resource_id: route.resource_id.as_str().into(),
             verb: verb_name(&route.verb).into(),
             parameters: pattern.parameters().map(Into::into).collect(),
+            validation,
             action,
         }
     }
@@ -178,7 +207,7 @@ impl Route {
 impl Action {
     /// Parses what answers; else a reason and a message.
     fn parse(route: &bundle::route::Route, scope: &Scope<'_>) -> Result<Self, (&'static str, String)> {
-        if let Some(guard) = route.requires.first() {
+        if let Some(guard) = route.requires.iter().find(|guard| !GUARDS.contains(&guard.as_str())) {
             return Err(("UnknownGuard", format!("this proxy does not know the guard `{guard}`")));
         }
         let integration = match &route.action {
@@ -209,6 +238,8 @@ fn verb_name(verb: &Verb) -> &str {
 impl Scope<'_> {
     /// A scope for tests.
     pub(crate) fn with_test_scope<T>(test: impl FnOnce(&Scope<'_>) -> T) -> T {
-        test(&Scope { bundle: &crate::fixture::stage("prod", &[]), patterns: &Patterns::default() })
+        let models = Models::new(Box::leak(Box::default()));
+        let bundle = crate::fixture::stage("prod", &[]);
+        test(&Scope { bundle: &bundle, patterns: &Patterns::default(), models: &models })
     }
 }

@@ -109,6 +109,8 @@ pub fn stage(api: &str, stage_name: &str) -> StageBundle {
         gateway_responses: BTreeMap::new(),
         binary_media_types: Default::default(),
         minimum_compression_size: None,
+        models: Default::default(),
+        cors: None,
     }
 }
 

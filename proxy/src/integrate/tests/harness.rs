@@ -82,6 +82,8 @@ pub(super) fn stage_bundle() -> StageBundle {
         gateway_responses: BTreeMap::new(),
         binary_media_types: Default::default(),
         minimum_compression_size: None,
+        models: Default::default(),
+        cors: None,
     }
 }
 
@@ -152,6 +154,7 @@ impl Served {
             verb: bundle::route::Verb::Any,
             operation: None,
             requires: Default::default(),
+            validation: None,
             action: bundle::route::Action::Serve(Box::new(integration)),
         }];
         let set = BundleSet { stages: vec![Arc::new(bundle)], hosts: Vec::new() };
@@ -194,6 +197,7 @@ impl Served {
                 route: Some(0),
                 parameters: self.parameters.clone(),
                 resource_start: "/prod".len(),
+                preflight: false,
             }),
             record: Record::default(),
         }
