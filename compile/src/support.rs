@@ -13,8 +13,6 @@ pub enum Feature {
     ApiKey,
     /// A Stage's `clientCA`.
     ClientCa,
-    /// Templates with references or directives.
-    MappingTemplate,
     /// `AWS_PROXY`.
     LambdaProxy,
     /// `AWS`.
@@ -95,7 +93,6 @@ gaps! {
     ApiKey Refuse "the API key requirement",
     ClientCa Refuse "the client certificate requirement (clientCA)",
     // What cannot be done in part.
-    MappingTemplate Refuse "a mapping template with references or directives",
     LambdaProxy Refuse "the AWS_PROXY integration",
     AwsService Refuse "the AWS integration",
     IntegrationSubtype Refuse "the integration subtype",

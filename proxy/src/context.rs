@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::HeaderValue;
 use http::header::USER_AGENT;
+use vtl::{Overrides, Text, Value};
 
 use crate::exchange::Exchange;
 
@@ -41,6 +42,59 @@ pub fn lookup<'a>(exchange: &'a Exchange, name: &str) -> Option<Cow<'a, str>> {
         _ => return None,
     })
 }
+
+/// `$context` as a template sees it: its variables in the order that was recorded. `overrides` are what the template may
+/// set.
+pub fn value(exchange: &Exchange, overrides: &Overrides) -> Value {
+    let named = |name: &'static str| {
+        let (name, variable) = (Text::from_static(name), lookup(exchange, name));
+        (name, variable.map_or(Value::Null, |text| Value::from(&*text)))
+    };
+    // Those without a value are there all the same, and empty.
+    let identity = IDENTITY.map(|variable| {
+        let name = &variable["identity.".len()..];
+        let value = lookup(exchange, variable).map_or(Value::Null, |text| Value::from(&*text));
+        (Text::from_static(name), value)
+    });
+    let received = exchange.received_at();
+    let epoch = i64::try_from(millis(received)).unwrap_or(i64::MAX);
+    Value::sealed([
+        named("resourceId"),
+        named("resourcePath"),
+        named("httpMethod"),
+        named("extendedRequestId"),
+        (Text::from_static("requestTime"), Value::from(clock_time(received))),
+        named("path"),
+        named("accountId"),
+        named("protocol"),
+        (Text::from_static("requestOverride"), overrides.request.clone()),
+        named("stage"),
+        named("domainPrefix"),
+        (Text::from_static("requestTimeEpoch"), Value::from(epoch)),
+        named("requestId"),
+        (Text::from_static("identity"), Value::sealed(identity)),
+        named("domainName"),
+        named("deploymentId"),
+        (Text::from_static("responseOverride"), overrides.response.clone()),
+        named("apiId"),
+    ])
+}
+
+/// Members of `$context.identity`, in the order that was recorded.
+const IDENTITY: [&str; 12] = [
+    "identity.cognitoIdentityPoolId",
+    "identity.accountId",
+    "identity.cognitoIdentityId",
+    "identity.caller",
+    "identity.sourceIp",
+    "identity.principalOrgId",
+    "identity.accessKey",
+    "identity.cognitoAuthenticationType",
+    "identity.cognitoAuthenticationProvider",
+    "identity.userArn",
+    "identity.userAgent",
+    "identity.user",
+];
 
 fn text(value: &HeaderValue) -> Option<Cow<'_, str>> {
     value.to_str().ok().map(Cow::Borrowed)

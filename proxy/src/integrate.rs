@@ -2,6 +2,7 @@
 
 pub mod backend;
 pub mod call;
+pub mod custom;
 pub mod http;
 pub mod mapping;
 pub mod mock;

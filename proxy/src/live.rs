@@ -2,6 +2,7 @@
 
 pub mod backend;
 pub mod cors;
+pub mod custom;
 pub mod gateway_response;
 pub mod host;
 pub mod http;

@@ -31,6 +31,8 @@ pub enum Rejection {
     InvalidBody(String),
     /// A mapping wants JSON and the body is none. 400 `Invalid JSON in request body`.
     InvalidJsonBody,
+    /// A template wants JSON and the body is none. 400.
+    InvalidPayload(String),
     /// No template for this media type. 415.
     UnsupportedMediaType,
     /// The route is refused: broken, or guarded by something not enforced. 500.

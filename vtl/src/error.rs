@@ -54,6 +54,15 @@ impl Error {
     }
 }
 
+impl Report {
+    /// The message without any value it quotes: fit for a log, where nothing of a payload may stand.
+    pub fn gist(&self) -> &str {
+        let ends = [self.message.find(['"', '`']), self.message.find(" (")];
+        let end = ends.into_iter().flatten().min().unwrap_or(self.message.len());
+        self.message[..end].trim_end_matches([' ', ':'])
+    }
+}
+
 impl Deref for Error {
     type Target = Report;
 

@@ -17,6 +17,8 @@ pub struct Template {
     pub(crate) macros: Vec<Macro>,
     mentions_context: bool,
     mentions_input: bool,
+    mentions_parameters: bool,
+    mentions_stage_variables: bool,
 }
 
 impl Template {
@@ -41,6 +43,8 @@ impl Template {
             macros: parsed.macros,
             mentions_context: dynamic || source.contains("context"),
             mentions_input: dynamic || source.contains("input"),
+            mentions_parameters: dynamic || source.contains("params"),
+            mentions_stage_variables: dynamic || source.contains("stageVariables"),
         })
     }
 
@@ -66,6 +70,16 @@ impl Template {
     /// May `$input` be looked at? If not, the caller need not read the payload for the template's sake.
     pub fn mentions_input(&self) -> bool {
         self.mentions_input
+    }
+
+    /// May `$input.params` be looked at? If not, the caller need not collect the request's parameters.
+    pub fn mentions_parameters(&self) -> bool {
+        self.mentions_parameters
+    }
+
+    /// May `$stageVariables` be looked at? If not, the caller need not build it.
+    pub fn mentions_stage_variables(&self) -> bool {
+        self.mentions_stage_variables
     }
 
     /// Renders the template. Overrides it sets are in the maps given with the scope.

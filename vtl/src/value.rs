@@ -61,6 +61,11 @@ impl Value {
         Value::Map(Rc::new(Map::collect(Access::Open, entries)))
     }
 
+    /// The same for headers: their names are found in any case.
+    pub fn headers(entries: impl IntoIterator<Item = (Text, Value)>) -> Value {
+        Value::Map(Rc::new(Map::any_case(entries)))
+    }
+
     /// A map that templates may read only, and that prints as empty text: `$context` and its sub-maps,
     /// as recorded from the real service.
     pub fn sealed(entries: impl IntoIterator<Item = (Text, Value)>) -> Value {

@@ -75,6 +75,12 @@ fn source(node: &Node<'_>, parse: fn(&str) -> Option<Source>, draft: &mut Draft<
                 draft.error(Reason::InvalidMapping, node, format!("`{text}` is no source of a mapping"));
                 draft.help("a literal stands in single quotes: 'text'");
             }
+            if let Some(Source::Body(Some(path))) = &source
+                && let Err(error) = vtl::jsonpath::Path::compile(path)
+            {
+                draft.error(Reason::InvalidMapping, node, format!("the JSONPath `{path}` does not work: {error}"));
+                draft.help("a path looks like $.store.book[0].title");
+            }
             source
         }
         // Exports of the console's drafts hold booleans; an import takes and never uses them.

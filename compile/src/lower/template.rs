@@ -6,10 +6,6 @@ use serde_json::Value;
 use super::draft::Draft;
 use crate::finding::Reason;
 use crate::read::Node;
-use crate::support::Feature;
-
-/// Amazon's bound of one template.
-const MAX_BYTES: usize = 300 << 10;
 
 /// Reads `requestTemplates` or `responseTemplates`.
 pub(super) fn templates(owner: &Node<'_>, key: &str, draft: &mut Draft<'_>) -> Templates {
@@ -28,13 +24,7 @@ pub(super) fn templates(owner: &Node<'_>, key: &str, draft: &mut Draft<'_>) -> T
                 continue;
             }
         };
-        if text.len() > MAX_BYTES {
-            let text = format!("the template has {} bytes, more than {MAX_BYTES}", text.len());
-            draft.error(Reason::InvalidTemplate, &node, text);
-        }
-        if !is_plain(text) {
-            draft.wants(Feature::MappingTemplate, &node);
-        }
+        check(media, text, &node, draft);
         templates.insert(media_type(media), text.to_owned());
     }
     templates
@@ -48,47 +38,17 @@ pub(super) fn media_type(key: &str) -> String {
     key.split(';').next().unwrap_or(key).trim().to_ascii_lowercase()
 }
 
-/// Whether the template language would leave the text as it is. It errs on the safe side: an escaped reference, an
-/// undefined macro and a colour like `#fff` count as language.
-fn is_plain(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    !bytes.iter().enumerate().any(|(at, byte)| {
-        let next = |ahead: usize| bytes.get(at + ahead).copied().unwrap_or(b' ');
-        match byte {
-            b'$' => {
-                let name = if next(1) == b'!' { next(2) } else { next(1) };
-                name.is_ascii_alphabetic() || matches!(name, b'_' | b'{')
-            }
-            b'#' => next(1).is_ascii_alphabetic() || matches!(next(1), b'{' | b'@' | b'#' | b'*' | b'[' | b'_'),
-            _ => false,
+/// Reports a template that does not parse, with the place inside it.
+fn check(media: &str, text: &str, node: &Node<'_>, draft: &mut Draft<'_>) {
+    let Err(error) = vtl::Template::parse(media, text) else { return };
+    let message = match error.kind {
+        vtl::Kind::Limit => error.message.clone(),
+        vtl::Kind::Syntax | vtl::Kind::Evaluation | vtl::Kind::Payload => {
+            format!("line {}, column {} of the template: {}", error.line, error.column, error.message)
         }
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_the_language_leaves_alone_is_plain() {
-        for plain in ["", "{\"statusCode\": 200}", "costs $5", "a # b", "#1", "100%", "$", "$ {x}"] {
-            assert!(is_plain(plain), "{plain}");
-        }
-        for language in [
-            "$x",
-            "${x}",
-            "$!x",
-            "$!{x}",
-            "a$input.body",
-            "#set($a=1)",
-            "## no",
-            "#* no *#",
-            "#[[x]]#",
-            "\\$x",
-            "#fff",
-            "#{if}",
-        ] {
-            assert!(!is_plain(language), "{language}");
-        }
+    };
+    draft.error(Reason::InvalidTemplate, node, message);
+    if !error.help.is_empty() {
+        draft.help(error.help);
     }
 }

@@ -1,14 +1,17 @@
 //! Parameter mappings, parsed: what can be decided at load is.
 
+pub mod json_path;
 pub mod uri;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bundle::mapping::RequestTarget;
 use http::{HeaderName, HeaderValue};
 use percent_encoding::utf8_percent_encode;
 
-use crate::integrate::mapping::headers::{Mapped, mapped_to_backend};
+use crate::integrate::mapping::headers::{Flavor, Mapped, mapped_to_backend};
+use crate::live::mapping::json_path::JsonPath;
 use crate::live::mapping::uri::COMPONENT;
 
 /// Where a mapped value comes from. Stage variables have become literals.
@@ -26,6 +29,8 @@ pub enum Source {
     MultiHeader(HeaderName),
     /// The whole body.
     Body,
+    /// What a JSONPath finds in the body.
+    BodyPath(Arc<JsonPath>),
     /// A `$context` variable, without `$context.`.
     Context(Box<str>),
     Static(Box<str>),
@@ -36,8 +41,22 @@ pub enum Source {
 pub struct RequestParameters {
     pub headers: Vec<HeaderParameter>,
     pub queries: Vec<QueryParameter>,
-    /// A value comes from the body, which must be collected.
-    pub wants_body: bool,
+    /// What the values need of the body, those of the URI's `{name}`s among them.
+    pub wants: Wants,
+    /// Whose rules the headers follow.
+    pub flavor: Flavor,
+}
+
+/// What mapped values need of a body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wants {
+    /// Nothing: it can be streamed.
+    #[default]
+    Nothing,
+    /// Its text.
+    Text,
+    /// Its text as JSON.
+    Json,
 }
 
 /// A header for the backend.
@@ -82,7 +101,7 @@ impl Source {
             Wire::Header(name) => Self::Header(header_name(name)?),
             Wire::MultiHeader(name) => Self::MultiHeader(header_name(name)?),
             Wire::Body(None) => Self::Body,
-            Wire::Body(Some(path)) => return Err(format!("JSONPath `{path}` in a parameter mapping is not evaluated")),
+            Wire::Body(Some(path)) => Self::BodyPath(Arc::new(JsonPath::parse(path)?)),
             Wire::StageVariable(name) => match variables.get(name) {
                 Some(value) => Self::Static(boxed(value)),
                 None => return Ok(None),
@@ -90,6 +109,21 @@ impl Source {
             Wire::Context(name) => Self::Context(boxed(name)),
             Wire::Static(text) => Self::Static(boxed(text)),
         }))
+    }
+
+    /// What it needs of the body.
+    pub fn wants(&self) -> Wants {
+        match self {
+            Self::Body => Wants::Text,
+            Self::BodyPath(_) => Wants::Json,
+            Self::Path(_)
+            | Self::Query(_)
+            | Self::MultiQuery(_)
+            | Self::Header(_)
+            | Self::MultiHeader(_)
+            | Self::Context(_)
+            | Self::Static(_) => Wants::Nothing,
+        }
     }
 }
 
@@ -102,16 +136,17 @@ impl RequestParameters {
     pub fn parse(
         parameters: &BTreeMap<RequestTarget, bundle::mapping::Source>,
         variables: &BTreeMap<String, String>,
+        flavor: Flavor,
     ) -> Result<Parsed, String> {
-        let mut parsed = Self::default();
+        let mut parsed = Self { flavor, ..Self::default() };
         let mut paths = BTreeMap::new();
         for (target, source) in parameters {
             let Some(source) = Source::parse(source, variables)? else { continue };
-            parsed.wants_body |= source == Source::Body;
+            parsed.wants = parsed.wants.max(source.wants());
             match target {
                 RequestTarget::Header(name) => {
                     let name = header_name(name)?;
-                    let mapped = mapped_to_backend(&name);
+                    let mapped = mapped_to_backend(&name, flavor);
                     if mapped != Mapped::Dropped {
                         let value = HeaderSource::parse(source)?;
                         parsed.headers.push(HeaderParameter { name, illegal: mapped == Mapped::Illegal, value });

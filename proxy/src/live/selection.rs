@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bundle::integration::{ContentHandling, IntegrationResponse};
 use bundle::mapping::Source;
@@ -11,6 +12,8 @@ use regex::{Regex, RegexBuilder};
 
 use crate::integrate::mapping::headers::mapped_to_client;
 use crate::live::Scope;
+use crate::live::mapping::Wants;
+use crate::live::mapping::json_path::JsonPath;
 use crate::live::template::ResponseTemplates;
 
 /// Largest selection pattern, compiled.
@@ -27,6 +30,28 @@ pub struct Responses {
     responses: Box<[Response]>,
     /// Where the selected response changes: the first status of each run.
     runs: Box<[(i64, Option<u32>)]>,
+    /// By the index of `responses`, if texts select: their patterns; `None` for the default.
+    patterns: Box<[Option<Arc<Regex>>]>,
+}
+
+/// What an integration's responses are selected by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// The status of the backend, or of a MOCK.
+    Status,
+    /// A text, such as a function's error message.
+    Text,
+}
+
+/// What selects a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Selector<'a> {
+    /// A status.
+    Status(i64),
+    /// A text. Only for responses parsed with [`By::Text`].
+    Text(&'a str),
+    /// The default, whatever the patterns say: what a function's success selects.
+    Default,
 }
 
 /// One integration response.
@@ -38,6 +63,8 @@ pub struct Response {
     pub headers: Box<[(HeaderName, Value)]>,
     pub templates: ResponseTemplates,
     pub content_handling: Option<ContentHandling>,
+    /// What its headers need of the answer's body.
+    pub wants: Wants,
 }
 
 /// Where a header's value comes from.
@@ -47,6 +74,8 @@ pub enum Value {
     Ready(HeaderValue),
     /// Known with the integration's answer.
     From(Source),
+    /// What a JSONPath finds in the integration's answer.
+    Body(Arc<JsonPath>),
 }
 
 impl Responses {
@@ -54,11 +83,16 @@ impl Responses {
     ///
     /// # Errors
     /// When a pattern, a header or a template of them does not work.
-    pub fn parse(responses: &[IntegrationResponse], scope: &Scope<'_>) -> Result<Self, String> {
+    pub fn parse(responses: &[IntegrationResponse], by: By, scope: &Scope<'_>) -> Result<Self, String> {
         let mut responses: Vec<Response> =
             responses.iter().map(|response| Response::parse(response, scope)).collect::<Result<_, _>>()?;
         // `None`, the default, is tried last.
         responses.sort_by(|a, b| (a.pattern.is_none(), &a.pattern).cmp(&(b.pattern.is_none(), &b.pattern)));
+        if by == By::Text {
+            let regex = |response: &Response| response.pattern.as_deref().map(|text| scope.patterns.regex(text));
+            let patterns = responses.iter().map(|response| regex(response).transpose()).collect::<Result<_, _>>()?;
+            return Ok(Self { responses: responses.into(), runs: Box::default(), patterns });
+        }
         let mut candidates = Vec::new();
         for (index, response) in responses.iter().enumerate() {
             let matches = response.pattern.as_deref().map(|pattern| scope.patterns.statuses(pattern)).transpose()?;
@@ -75,11 +109,25 @@ impl Responses {
                 runs.push((status, index));
             }
         }
-        Ok(Self { responses: responses.into(), runs: runs.into() })
+        Ok(Self { responses: responses.into(), runs: runs.into(), patterns: Box::default() })
     }
 
-    /// The response that a status selects.
-    pub fn select(&self, status: i64) -> Option<&Response> {
+    /// The response that is selected.
+    pub fn select(&self, selector: Selector<'_>) -> Option<&Response> {
+        match selector {
+            Selector::Status(status) => self.select_status(status),
+            Selector::Text(text) => {
+                let fits = |pattern: &Option<Arc<Regex>>| pattern.as_ref().is_none_or(|pattern| pattern.is_match(text));
+                self.responses.get(self.patterns.iter().position(fits)?)
+            }
+            Selector::Default => self.responses.iter().find(|response| response.pattern.is_none()),
+        }
+    }
+
+    fn select_status(&self, status: i64) -> Option<&Response> {
+        if !self.patterns.is_empty() {
+            return self.select(Selector::Text(&status.to_string()));
+        }
         if !STATUSES.contains(&status) {
             return self.select_unusual(status);
         }
@@ -102,7 +150,13 @@ impl Response {
             .iter()
             .filter_map(|(name, source)| header(name, source, scope).transpose())
             .collect::<Result<_, _>>()?;
+        let wants = headers.iter().map(|(_, value): &(HeaderName, Value)| match value {
+            Value::Body(_) => Wants::Json,
+            Value::From(Source::Body(_)) => Wants::Text,
+            Value::From(_) | Value::Ready(_) => Wants::Nothing,
+        });
         Ok(Self {
+            wants: wants.max().unwrap_or_default(),
             pattern: selection_pattern.as_deref().filter(|pattern| !pattern.is_empty()).map(Into::into),
             // Interim answers end no request.
             status: StatusCode::from_u16(*status)
@@ -126,7 +180,13 @@ fn header(name: &str, source: &Source, scope: &Scope<'_>) -> Result<Option<(Head
             Some(text) => text,
             None => return Ok(None),
         },
-        source => return Ok(Some((name, Value::From(source.clone())))),
+        Source::Path(_) | Source::Query(_) | Source::MultiQuery(_) => {
+            return Err(format!("the response header `{name}` cannot come from the request"));
+        }
+        Source::Body(Some(path)) => return Ok(Some((name, Value::Body(Arc::new(JsonPath::parse(path)?))))),
+        source @ (Source::Header(_) | Source::MultiHeader(_) | Source::Body(None) | Source::Context(_)) => {
+            return Ok(Some((name, Value::From(source.clone()))));
+        }
     };
     let value = HeaderValue::from_str(text).map_err(|_| format!("the value of header `{name}` cannot be sent"))?;
     Ok(Some((name, Value::Ready(value))))
@@ -139,6 +199,8 @@ type Known = Result<Rc<Statuses>, String>;
 #[derive(Default)]
 pub struct Patterns {
     known: RefCell<HashMap<Box<str>, Known>>,
+    /// Those that select by texts, and so are kept.
+    regexes: RefCell<HashMap<Box<str>, Result<Arc<Regex>, String>>>,
 }
 
 /// The statuses that a pattern matches.
@@ -151,6 +213,11 @@ impl Statuses {
 }
 
 impl Patterns {
+    fn regex(&self, pattern: &str) -> Result<Arc<Regex>, String> {
+        let mut regexes = self.regexes.borrow_mut();
+        regexes.entry(pattern.into()).or_insert_with(|| compile(pattern).map(Arc::new)).clone()
+    }
+
     fn statuses(&self, pattern: &str) -> Known {
         if let Some(known) = self.known.borrow().get(pattern) {
             return known.clone();
@@ -189,13 +256,14 @@ mod tests {
             content_handling: None,
         };
         let responses: Vec<_> = patterns.iter().enumerate().map(of).collect();
-        Scope::with_test_scope(|scope| Responses::parse(&responses, scope))
+        Scope::with_test_scope(|scope| Responses::parse(&responses, By::Status, scope))
     }
 
     #[track_caller]
     fn check(patterns: &[Option<&str>], status: i64, expected: Option<usize>) {
         let responses = parse(patterns).unwrap();
-        let selected = responses.select(status).map(|response| usize::from(response.status.as_u16()) - 200);
+        let selected =
+            responses.select(Selector::Status(status)).map(|response| usize::from(response.status.as_u16()) - 200);
         assert_eq!(selected, expected, "{status} of {patterns:?}");
     }
 
@@ -234,7 +302,7 @@ mod tests {
             content_handling: None,
         };
         for (status, fine) in [(200, true), (599, true), (101, false), (600, false), (0, false)] {
-            let parsed = Scope::with_test_scope(|scope| Responses::parse(&[with(status)], scope));
+            let parsed = Scope::with_test_scope(|scope| Responses::parse(&[with(status)], By::Status, scope));
             assert_eq!(parsed.is_ok(), fine, "{status}");
         }
     }

@@ -12,6 +12,7 @@ use crate::dispatch::trie::{Builder, Router, Verbs};
 use crate::live::cors::Cors;
 use crate::live::gateway_response::GatewayResponses;
 use crate::live::selection::Patterns;
+use crate::live::template::Templates;
 use crate::live::validation::{Models, Validation};
 use crate::live::{Broken, backend, http, mock};
 
@@ -68,6 +69,8 @@ pub struct Scope<'a> {
     pub bundle: &'a StageBundle,
     /// Selection patterns met so far.
     pub patterns: &'a Patterns,
+    /// Templates met so far.
+    pub templates: &'a Templates,
     /// Models met so far.
     pub models: &'a Models<'a>,
 }
@@ -95,8 +98,9 @@ impl Stage {
     /// Parses a stage: always, and everything in it. A route that does not work is refused, its neighbours serve.
     pub(super) fn parse(bundle: &StageBundle, digest: Digest) -> Self {
         let patterns = Patterns::default();
+        let templates = Templates::default();
         let models = Models::new(&bundle.models);
-        let scope = Scope { bundle, patterns: &patterns, models: &models };
+        let scope = Scope { bundle, patterns: &patterns, templates: &templates, models: &models };
         let mut broken = Vec::new();
         let mut report = |route: &bundle::route::Route, message: String| {
             let route = format!("{} {}", verb_name(&route.verb), route.resource);
@@ -238,8 +242,12 @@ fn verb_name(verb: &Verb) -> &str {
 impl Scope<'_> {
     /// A scope for tests.
     pub(crate) fn with_test_scope<T>(test: impl FnOnce(&Scope<'_>) -> T) -> T {
-        let models = Models::new(Box::leak(Box::default()));
         let bundle = crate::fixture::stage("prod", &[]);
-        test(&Scope { bundle: &bundle, patterns: &Patterns::default(), models: &models })
+        test(&Scope {
+            bundle: &bundle,
+            patterns: &Patterns::default(),
+            templates: &Templates::default(),
+            models: &Models::new(&bundle.models),
+        })
     }
 }

@@ -1,52 +1,28 @@
 //! Mapping templates and how one is chosen.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use bundle::integration::{Passthrough, RequestMapping};
+use vtl::Template;
 
-use crate::exchange::Exchange;
 use crate::live::Scope;
-use crate::live::text::{Reference, Text};
 use crate::rejection::Rejection;
 
-/// One mapping template. Everything that knows what a template is made of is in this type: today text with references
-/// to `$context` and `$stageVariables`, which is what the compiler lets pass.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Template {
-    text: Text,
-}
-
-impl Template {
-    /// Parses a template.
-    ///
-    /// # Errors
-    /// When it needs more of the language than is evaluated.
-    pub fn parse(text: &str, scope: &Scope<'_>) -> Result<Self, String> {
-        Ok(Self { text: Text::of_template(text, &scope.bundle.variables)? })
-    }
-
-    /// Renders it for a request. `body` is what `$input` reads: the client's body, or the backend's answer.
-    ///
-    /// # Errors
-    /// When it does not work for this request, or reaches a bound.
-    pub fn render(&self, exchange: &Exchange, body: &[u8]) -> Result<String, Rejection> {
-        let _ = body;
-        Ok(self.text.render(|reference| match reference {
-            Reference::Context(name) => crate::context::lookup(exchange, name),
-            Reference::Header(_) | Reference::Query(_) | Reference::Path(_) => None,
-        }))
-    }
-}
-
 /// Templates by media type, sorted by it. `None` passes the body through.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct ByType(Box<[(Box<str>, Option<Template>)]>);
+#[derive(Debug, Default)]
+struct ByType(Box<[(Box<str>, Option<Arc<Template>>)]>);
 
 impl ByType {
-    fn parse(templates: &BTreeMap<String, String>, scope: &Scope<'_>) -> Result<Self, String> {
+    fn parse(kind: &str, templates: &BTreeMap<String, String>, scope: &Scope<'_>) -> Result<Self, String> {
         let parse = |(media_type, text): (&String, &String)| {
             // The console writes an empty template for "pass the body through".
-            let template = if text.is_empty() { None } else { Some(Template::parse(text, scope)?) };
+            let template = if text.is_empty() {
+                None
+            } else {
+                Some(scope.templates.parse(&format!("{kind} template {media_type}"), text)?)
+            };
             Ok((media_type.to_ascii_lowercase().into(), template))
         };
         let mut templates: Vec<_> = templates.iter().map(parse).collect::<Result<_, String>>()?;
@@ -56,12 +32,31 @@ impl ByType {
 
     fn get(&self, media_type: &str) -> Option<Option<&Template>> {
         let found = self.0.iter().find(|(known, _)| known.eq_ignore_ascii_case(media_type));
-        found.map(|(_, template)| template.as_ref())
+        found.map(|(_, template)| template.as_deref())
+    }
+}
+
+/// Templates met while a stage is parsed. Documents repeat themselves; each text is parsed and kept once.
+#[derive(Default)]
+pub struct Templates {
+    /// By name and text.
+    known: RefCell<HashMap<(Box<str>, Box<str>), Arc<Template>>>,
+}
+
+impl Templates {
+    fn parse(&self, name: &str, text: &str) -> Result<Arc<Template>, String> {
+        let key = (Box::from(name), Box::from(text));
+        if let Some(known) = self.known.borrow().get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let template = Arc::new(Template::parse(name, text).map_err(|error| error.to_string())?);
+        self.known.borrow_mut().insert(key, Arc::clone(&template));
+        Ok(template)
     }
 }
 
 /// Templates of a request and what happens to a body that none is for.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct RequestTemplates {
     templates: ByType,
     passthrough: Passthrough,
@@ -73,7 +68,12 @@ impl RequestTemplates {
     /// # Errors
     /// When one of them cannot be evaluated.
     pub fn parse(mapping: &RequestMapping, scope: &Scope<'_>) -> Result<Self, String> {
-        Ok(Self { templates: ByType::parse(&mapping.templates, scope)?, passthrough: mapping.passthrough })
+        Ok(Self { templates: ByType::parse("request", &mapping.templates, scope)?, passthrough: mapping.passthrough })
+    }
+
+    /// Is there any template?
+    pub fn any(&self) -> bool {
+        !self.templates.0.is_empty()
     }
 
     /// The template for a `Content-Type`; `None` passes the body through.
@@ -94,7 +94,7 @@ impl RequestTemplates {
 }
 
 /// Templates of an answer.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct ResponseTemplates {
     templates: ByType,
 }
@@ -105,14 +105,14 @@ impl ResponseTemplates {
     /// # Errors
     /// When one of them cannot be evaluated.
     pub fn parse(templates: &BTreeMap<String, String>, scope: &Scope<'_>) -> Result<Self, String> {
-        Ok(Self { templates: ByType::parse(templates, scope)? })
+        Ok(Self { templates: ByType::parse("response", templates, scope)? })
     }
 
     /// The media type and template for an `Accept`: its first type that has one, else JSON's, else any. `None` passes
     /// the body through.
     pub fn select(&self, accept: Option<&str>) -> Option<(&str, &Template)> {
         let (media_type, template) = choose(&self.templates.0, accept, |(media_type, _)| media_type)?;
-        Some((media_type, template.as_ref()?))
+        Some((media_type, template.as_deref()?))
     }
 }
 
@@ -141,10 +141,6 @@ mod tests {
         Scope::with_test_scope(|scope| RequestTemplates::parse(&mapping, scope).unwrap())
     }
 
-    fn template(text: &str) -> Template {
-        Scope::with_test_scope(|scope| Template::parse(text, scope).unwrap())
-    }
-
     #[test]
     fn passthrough() {
         use Passthrough::{Never, WhenNoMatch, WhenNoTemplates};
@@ -165,8 +161,8 @@ mod tests {
             (&[("application/json", "")], Never, None, Ok(None)),
         ] {
             let parsed = request(entries, passthrough);
-            let expected = expected.map(|text| text.map(template));
-            assert_eq!(parsed.select(content_type), expected.as_ref().map(Option::as_ref).map_err(Clone::clone));
+            let selected = parsed.select(content_type);
+            assert_eq!(selected.map(|template| template.and_then(Template::as_plain)), expected);
         }
     }
 
@@ -184,7 +180,7 @@ mod tests {
             assert_eq!(both.select(accept).unwrap().0, expected);
         }
         assert_eq!(parse(&[("text/plain", "t")]).select(Some("*/*")).unwrap().0, "text/plain");
-        assert_eq!(parse(&[]).select(None), None);
-        assert_eq!(parse(&[("application/json", "")]).select(None), None);
+        assert!(parse(&[]).select(None).is_none());
+        assert!(parse(&[("application/json", "")]).select(None).is_none());
     }
 }

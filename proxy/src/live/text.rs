@@ -31,20 +31,10 @@ pub enum Reference {
     Path(Box<str>),
 }
 
-/// Which references a text may hold.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Dialect {
-    /// `$context.…`, `$stageVariables.…` and `method.request.…`; everything else stands as it is.
-    GatewayResponse,
-    /// The mapping language without directives, calls and variables of its own.
-    Template,
-}
-
 impl Text {
     /// A body of a gateway response.
     pub fn of_gateway_response(text: &str, variables: &BTreeMap<String, String>) -> Self {
-        let mut scan =
-            Scan { pieces: Vec::new(), literal: String::new(), variables, dialect: Dialect::GatewayResponse };
+        let mut scan = Scan { pieces: Vec::new(), literal: String::new(), variables };
         let mut rest = text;
         while let Some(start) = rest.find(['$', 'm']) {
             scan.literal.push_str(&rest[..start]);
@@ -55,26 +45,6 @@ impl Text {
             }
         }
         scan.finish(rest)
-    }
-
-    /// A mapping template that holds nothing but text and references to `$context` and `$stageVariables`.
-    ///
-    /// # Errors
-    /// When it holds more.
-    pub fn of_template(text: &str, variables: &BTreeMap<String, String>) -> Result<Self, String> {
-        let mut scan = Scan { pieces: Vec::new(), literal: String::new(), variables, dialect: Dialect::Template };
-        let mut rest = text;
-        while let Some(start) = rest.find(['$', '#', '\\']) {
-            scan.literal.push_str(&rest[..start]);
-            rest = &rest[start..];
-            match scan.reference(rest) {
-                Some(length) if !rest[length..].starts_with(['(', '[']) => rest = &rest[length..],
-                Some(_) => return Err(unsupported(rest)),
-                None if is_plain(rest) => rest = scan.keep(rest),
-                None => return Err(unsupported(rest)),
-            }
-        }
-        Ok(scan.finish(rest))
     }
 
     /// The text with every reference's value; what has none leaves nothing.
@@ -95,7 +65,6 @@ struct Scan<'a> {
     pieces: Vec<Piece>,
     literal: String,
     variables: &'a BTreeMap<String, String>,
-    dialect: Dialect,
 }
 
 impl Scan<'_> {
@@ -112,9 +81,6 @@ impl Scan<'_> {
         if let Some((name, length)) = after("$context.") {
             self.push(Reference::Context(name.into()));
             return Some(length);
-        }
-        if self.dialect == Dialect::Template {
-            return None;
         }
         let dollar = usize::from(rest.starts_with('$'));
         let (place, name) = rest[dollar..].strip_prefix("method.request.").and_then(|rest| rest.split_once('.'))?;
@@ -163,21 +129,6 @@ fn dotted(text: &str) -> &str {
     if name.starts_with('.') { "" } else { name }
 }
 
-/// True if the mapping language takes the `$`, `#` or `\` that `rest` begins with for itself.
-fn is_plain(rest: &str) -> bool {
-    let next = rest.as_bytes().get(1).copied().unwrap_or(b' ');
-    match rest.as_bytes().first() {
-        Some(b'$') => !(next.is_ascii_alphabetic() || matches!(next, b'_' | b'!' | b'{' | b'$')),
-        Some(b'#') => !(next.is_ascii_alphabetic() || matches!(next, b'#' | b'*' | b'[' | b'{' | b'@')),
-        _ => !matches!(next, b'$' | b'#' | b'\\'),
-    }
-}
-
-fn unsupported(rest: &str) -> String {
-    let shown: String = rest.chars().take(24).collect();
-    format!("the template holds `{shown}`, which this proxy does not evaluate")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,32 +160,6 @@ mod tests {
             ("a${context.stage}é$context.nothing$", "a${context.stage}é$"),
         ] {
             assert_eq!(Text::of_gateway_response(text, &variables()).render(value), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn templates_are_plain_or_refused() {
-        for (text, expected) in [
-            (r#"{"statusCode": 200}"#, r#"{"statusCode": 200}"#),
-            ("$context.stage/$stageVariables.v method.request.header.A", "<stage>/$context.x method.request.header.A"),
-            ("100 $ # \\n $5", "100 $ # \\n $5"),
-        ] {
-            let text = Text::of_template(text, &variables()).unwrap();
-            assert_eq!(text.render(value), expected);
-        }
-        for text in [
-            "$input.body",
-            "$x",
-            "$!x",
-            "${x}",
-            "#set($x = 1)",
-            "## x",
-            "#[[x]]#",
-            "\\$context.a",
-            "$context.a.b('x')",
-            "$context['a']",
-        ] {
-            assert!(Text::of_template(text, &variables()).is_err(), "{text}");
         }
     }
 }

@@ -57,6 +57,10 @@ impl Rejection {
                 message: Some("Invalid JSON in request body"),
                 ..typed(Type::BadRequestBody, "InvalidJsonBody", Client)
             },
+            Self::InvalidPayload(_) => Answer {
+                message: Some("Could not process payload"),
+                ..typed(Type::BadRequestBody, "InvalidPayload", Client)
+            },
             Self::UnsupportedMediaType => typed(Type::UnsupportedMediaType, "UnsupportedMediaType", Client),
             Self::RouteRefused { .. } => typed(Type::ApiConfigurationError, "RouteRefused", Gateway),
             Self::Configuration(_) => typed(Type::ApiConfigurationError, "Configuration", Gateway),
@@ -85,7 +89,9 @@ impl Rejection {
             Self::BadPath(reason) => Some(reason),
             Self::MissingParameters(message) => Some(message),
             Self::RouteRefused { message, .. } => Some(message),
-            Self::Configuration(message) | Self::IntegrationFailure(message) => Some(message),
+            Self::InvalidPayload(message) | Self::Configuration(message) | Self::IntegrationFailure(message) => {
+                Some(message)
+            }
             Self::BadHost
             | Self::HeadersTooLarge
             | Self::UriTooLong

@@ -71,6 +71,7 @@ fn every_rejection() -> Vec<Rejection> {
         Rejection::RequestTooLarge,
         Rejection::RequestAborted,
         Rejection::InvalidJsonBody,
+        Rejection::InvalidPayload(text()),
         Rejection::UnsupportedMediaType,
         Rejection::RouteRefused { reason: text(), message: text() },
         Rejection::Configuration(text()),

@@ -75,6 +75,8 @@ pub enum Access {
 #[derive(Debug)]
 pub struct Map {
     access: Access,
+    /// String keys are found in any case: header names.
+    any_case: bool,
     entries: RefCell<Entries>,
 }
 
@@ -96,7 +98,7 @@ struct Entries {
 impl Map {
     /// An empty map.
     pub fn new(access: Access) -> Map {
-        Map { access, entries: RefCell::default() }
+        Map { access, any_case: false, entries: RefCell::default() }
     }
 
     /// An open map of the members from a place on, which it takes off the list. Of several of a name, the
@@ -108,7 +110,7 @@ impl Map {
             let pairs = std::mem::take(&mut entries.pairs);
             pairs.into_iter().for_each(|(key, value)| drop(entries.put(key, value)));
         }
-        Map { access: Access::Open, entries: RefCell::new(entries) }
+        Map { access: Access::Open, any_case: false, entries: RefCell::new(entries) }
     }
 
     /// A map of these entries; a later entry of the same name wins.
@@ -120,6 +122,13 @@ impl Map {
                 own.put(Value::Str(name), value);
             }
         }
+        map
+    }
+
+    /// An open map whose string keys are found in any case. A later entry of the same spelling wins.
+    pub fn any_case(entries: impl IntoIterator<Item = (Text, Value)>) -> Map {
+        let mut map = Map::collect(Access::Open, entries);
+        map.any_case = true;
         map
     }
 
@@ -141,20 +150,31 @@ impl Map {
     /// The value under a name.
     pub fn get(&self, name: &str) -> Option<Value> {
         let entries = self.entries.borrow();
-        entries.find_str(name).map(|at| entries.pairs[at].1.clone())
+        self.place(&entries, name).map(|at| entries.pairs[at].1.clone())
     }
 
     /// Looks at the value under a name where it is; none if there is none. The closure must not change this
     /// map.
     pub(crate) fn with<R>(&self, name: &str, look: impl FnOnce(&Value) -> R) -> Option<R> {
         let entries = self.entries.borrow();
-        entries.find_str(name).map(|at| look(&entries.pairs[at].1))
+        self.place(&entries, name).map(|at| look(&entries.pairs[at].1))
     }
 
     /// The value under a key of any kind.
     pub(crate) fn get_key(&self, key: &Value) -> Option<Value> {
-        let entries = self.entries.borrow();
-        entries.find(key).map(|at| entries.pairs[at].1.clone())
+        match key {
+            Value::Str(name) => self.get(name),
+            other => {
+                let entries = self.entries.borrow();
+                entries.find(other).map(|at| entries.pairs[at].1.clone())
+            }
+        }
+    }
+
+    fn place(&self, entries: &Entries, name: &str) -> Option<usize> {
+        let same = |(key, _): &(Value, Value)| as_text(key).is_some_and(|key| key.eq_ignore_ascii_case(name));
+        let exact = entries.find_str(name);
+        if self.any_case { exact.or_else(|| entries.pairs.iter().position(same)) } else { exact }
     }
 
     /// The entry at a place in insertion order.

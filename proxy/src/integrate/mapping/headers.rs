@@ -41,9 +41,28 @@ pub fn is_signature(authorization: &HeaderValue) -> bool {
     authorization.as_bytes().starts_with(b"AWS4-HMAC-SHA256")
 }
 
-/// What becomes of a header that a definition of type HTTP or HTTP_PROXY maps for the backend.
-pub fn mapped_to_backend(name: &HeaderName) -> Mapped {
-    match name.as_str() {
+/// Whose rules a mapping's headers follow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Flavor {
+    /// HTTP and HTTP_PROXY.
+    #[default]
+    Http,
+    /// AWS: the request is signed.
+    Aws,
+}
+
+/// What becomes of a header that a definition maps for the backend.
+pub fn mapped_to_backend(name: &HeaderName, flavor: Flavor) -> Mapped {
+    match (flavor, name.as_str()) {
+        (Flavor::Aws, "authorization" | "connection" | "expect" | "proxy-authenticate" | "te") => Mapped::Illegal,
+        (Flavor::Aws, "referer") => Mapped::Dropped,
+        (Flavor::Aws, "via") => Mapped::Sent,
+        (Flavor::Http | Flavor::Aws, name) => of_any(name),
+    }
+}
+
+fn of_any(name: &str) -> Mapped {
+    match name {
         "content-length" | "transfer-encoding" | "x-amzn-trace-id" | "x-amzn-apigateway-api-id" => Mapped::Illegal,
         "expect" | "proxy-authenticate" | "te" | "via" => Mapped::Dropped,
         // Would steer our own connection.
@@ -195,10 +214,10 @@ mod tests {
     #[test]
     fn rows_of_mapping_to_the_backend() {
         for header in ["Content-Length", "Transfer-Encoding", "X-Amzn-Trace-Id", "X-Amzn-Apigateway-Api-Id"] {
-            assert_eq!(mapped_to_backend(&name(header)), Mapped::Illegal, "{header}");
+            assert_eq!(mapped_to_backend(&name(header), Flavor::Http), Mapped::Illegal, "{header}");
         }
         for header in ["Expect", "Proxy-Authenticate", "TE", "Via"] {
-            assert_eq!(mapped_to_backend(&name(header)), Mapped::Dropped, "{header}");
+            assert_eq!(mapped_to_backend(&name(header), Flavor::Http), Mapped::Dropped, "{header}");
         }
         for header in [
             "Content-MD5",
@@ -214,7 +233,7 @@ mod tests {
             "Authorization",
             "Referer",
         ] {
-            assert_eq!(mapped_to_backend(&name(header)), Mapped::Sent, "{header}");
+            assert_eq!(mapped_to_backend(&name(header), Flavor::Http), Mapped::Sent, "{header}");
         }
     }
 

@@ -11,6 +11,9 @@ use percent_encoding::percent_decode_str;
 use crate::body::{Body, BodyError, BodyFault};
 use crate::context;
 use crate::exchange::Exchange;
+use crate::integrate::mapping::document::Document;
+use crate::integrate::mapping::headers::{Mapped, mapped_to_backend};
+use crate::integrate::mapping::overrides::Overridden;
 use crate::live::mapping::{HeaderSource, RequestParameters, Source};
 use crate::rejection::Rejection;
 
@@ -23,13 +26,18 @@ const MOST_DISCARDED: u64 = 16 << 20;
 /// Where request mappings take their values from.
 pub struct Values<'a> {
     pub exchange: &'a Exchange,
-    /// The body, if it was collected.
-    pub body: Option<&'a str>,
+    /// The body, if a mapping reads it.
+    pub document: Option<&'a Document>,
+    /// What a template said instead.
+    pub overridden: Option<&'a Overridden>,
 }
 
 impl<'a> Values<'a> {
     /// Hands every value of a source to `each`: one at most, except for the multi-value sources.
-    pub fn each(&self, source: &'a Source, mut each: impl FnMut(Cow<'a, str>)) {
+    ///
+    /// # Errors
+    /// When a JSONPath reaches a bound.
+    pub fn each(&self, source: &'a Source, mut each: impl FnMut(Cow<'a, str>)) -> Result<(), Rejection> {
         match source {
             Source::MultiQuery(name) => query_values(self.exchange.query(), name).for_each(each),
             Source::MultiHeader(name) => self.exchange.headers.get_all(name).iter().map(lossy).for_each(each),
@@ -37,30 +45,39 @@ impl<'a> Values<'a> {
             | Source::Query(_)
             | Source::Header(_)
             | Source::Body
+            | Source::BodyPath(_)
             | Source::Context(_)
             | Source::Static(_) => {
-                if let Some(value) = self.one(source) {
+                if let Some(value) = self.one(source)? {
                     each(value);
                 }
             }
         }
+        Ok(())
     }
 
     /// The value of a source, the last one of several; joined by commas for the multi-value sources.
-    pub fn one(&self, source: &'a Source) -> Option<Cow<'a, str>> {
-        match source {
+    ///
+    /// # Errors
+    /// When a JSONPath reaches a bound.
+    pub fn one(&self, source: &'a Source) -> Result<Option<Cow<'a, str>>, Rejection> {
+        Ok(match source {
             Source::Path(name) => self.exchange.path_parameter(name).map(Cow::Borrowed),
             Source::Query(name) => query_values(self.exchange.query(), name).last(),
             Source::Header(name) => self.exchange.headers.get_all(name).iter().next_back().map(lossy),
             Source::MultiQuery(_) | Source::MultiHeader(_) => {
                 let mut values = Vec::new();
-                self.each(source, |value| values.push(value));
+                self.each(source, |value| values.push(value))?;
                 (!values.is_empty()).then(|| Cow::Owned(values.join(",")))
             }
-            Source::Body => self.body.map(|body| Cow::Borrowed(if body.is_empty() { "{}" } else { body })),
+            Source::Body => self.document.map(Document::text),
+            Source::BodyPath(path) => match self.document {
+                Some(document) => document.find(path)?.map(Cow::Owned),
+                None => None,
+            },
             Source::Context(name) => context::lookup(self.exchange, name),
             Source::Static(text) => Some(Cow::Borrowed(text)),
-        }
+        })
     }
 }
 
@@ -89,7 +106,7 @@ pub fn set_headers(
                 values.each(source, |value| match HeaderValue::from_bytes(value.as_bytes()) {
                     Ok(value) => set.add(value),
                     Err(_) => wrong = true,
-                });
+                })?;
                 if wrong {
                     return Err(Rejection::Configuration(format!("a value mapped to the header {name} is none")));
                 }
@@ -97,6 +114,18 @@ pub fn set_headers(
         }
         if set.any && parameter.illegal {
             return Err(Rejection::Configuration(format!("the header {name} cannot be mapped")));
+        }
+    }
+    for (name, overriding) in values.overridden.iter().flat_map(|overridden| &overridden.headers) {
+        match mapped_to_backend(name, parameters.flavor) {
+            Mapped::Sent => {
+                let mut set = Setter::new(headers, name);
+                overriding.iter().cloned().for_each(|value| set.add(value));
+            }
+            Mapped::Dropped => {}
+            Mapped::Illegal => {
+                return Err(Rejection::Configuration(format!("the header {name} cannot be overridden")));
+            }
         }
     }
     Ok(())
@@ -130,12 +159,17 @@ impl<'a> Setter<'a> {
 /// 413, or that the client does not send it.
 pub async fn collect(exchange: &mut Exchange) -> Result<Bytes, Rejection> {
     let body = within(MAX_BODY as u64, exchange).await?;
-    let bytes = body.collect(MAX_BODY).await.map_err(|error| match error {
-        BodyError::Fault(fault) => of_client(fault),
-        BodyError::Wire(_) => Rejection::RequestAborted,
-    })?;
+    let bytes = body.collect(MAX_BODY).await.map_err(unread)?;
     exchange.body = Body::full(bytes.clone());
     Ok(bytes)
+}
+
+/// The client's body could not be read.
+pub fn unread(error: BodyError) -> Rejection {
+    match error {
+        BodyError::Fault(fault) => of_client(fault),
+        BodyError::Wire(_) => Rejection::RequestAborted,
+    }
 }
 
 /// Takes the request's body, unless it says that it is larger than this.
@@ -173,7 +207,7 @@ pub fn query_values<'a>(query: Option<&'a str>, name: &str) -> impl Iterator<Ite
 }
 
 /// A query's name or value, decoded: `+` is a space there.
-fn decoded(text: &str) -> Cow<'_, str> {
+pub fn decoded(text: &str) -> Cow<'_, str> {
     if !text.contains(['%', '+']) {
         return Cow::Borrowed(text);
     }

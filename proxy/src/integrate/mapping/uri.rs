@@ -1,5 +1,7 @@
 //! The URI a backend is asked for.
 
+use std::borrow::Cow;
+
 use http::uri::PathAndQuery;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
@@ -26,8 +28,10 @@ pub fn render(
     queries: &[QueryParameter],
 ) -> Result<PathAndQuery, Rejection> {
     let client_query = client_query.unwrap_or_default();
+    let overridden = values.overridden.map_or(&[][..], |overridden| &overridden.queries);
     if client_query.is_empty()
         && queries.is_empty()
+        && overridden.is_empty()
         && let Some(fixed) = &template.fixed
     {
         return Ok(fixed.clone());
@@ -36,7 +40,7 @@ pub fn render(
     for piece in &template.path {
         match piece {
             Piece::Literal(text) => uri.push_str(text),
-            Piece::Value { name, source } => push_path_value(&mut uri, name, source, values)?,
+            Piece::Value { name, source } => push_path_value(&mut uri, name, source.as_ref(), values)?,
         }
     }
     if !uri.starts_with('/') {
@@ -49,7 +53,7 @@ pub fn render(
         for piece in &template.query {
             match piece {
                 Piece::Literal(text) => uri.push_str(text),
-                Piece::Value { name, source } => push_query_value(&mut uri, name, source, values),
+                Piece::Value { name, source } => push_query_value(&mut uri, name, source.as_ref(), values)?,
             }
         }
     }
@@ -58,14 +62,20 @@ pub fn render(
         separator = '&';
         uri.push_str(client_query);
     }
+    let mut add = |name: &str, source: Option<&Source>, value: &str| {
+        uri.push(separator);
+        separator = '&';
+        uri.push_str(name);
+        uri.push('=');
+        uri.extend(escaped_for_query(source, value));
+    };
     for QueryParameter { name, source } in queries {
-        values.each(source, |value| {
-            uri.push(separator);
-            separator = '&';
-            uri.push_str(name);
-            uri.push('=');
-            uri.extend(escaped_for_query(source, &value));
-        });
+        if values.overridden.and_then(|overridden| overridden.query(name)).is_none() {
+            values.each(source, |value| add(name, Some(source), &value))?;
+        }
+    }
+    for (name, overriding) in overridden {
+        overriding.iter().for_each(|value| add(name, None, value));
     }
     PathAndQuery::from_maybe_shared(bytes::Bytes::from(uri))
         .map_err(|_| Rejection::Configuration("the integration's URI is not valid for this request".into()))
@@ -85,17 +95,42 @@ pub fn destination(
     for piece in authority {
         match piece {
             Piece::Literal(literal) => text.push_str(literal),
-            Piece::Value { name: _, source } => text.push_str(&values.one(source).unwrap_or_default()),
+            Piece::Value { name, source } => {
+                text.push_str(&piece_value(name, source.as_ref(), values)?.unwrap_or_default())
+            }
         }
     }
     Destination::parse(scheme, &text, verification.clone(), false)
         .map_err(|error| Rejection::Configuration(format!("Invalid endpoint address: {error}")))
 }
 
-fn push_path_value(uri: &mut String, name: &str, source: &Source, values: &Values<'_>) -> Result<(), Rejection> {
-    match (source, values.one(source)) {
+/// The value of a `{name}`: what a template says, or else what is mapped.
+fn piece_value<'a>(
+    name: &str,
+    source: Option<&'a Source>,
+    values: &Values<'a>,
+) -> Result<Option<Cow<'a, str>>, Rejection> {
+    match (values.overridden.and_then(|overridden| overridden.path(name)), source) {
+        (Some(overriding), _) => Ok(Some(Cow::Borrowed(overriding))),
+        (None, Some(source)) => values.one(source),
+        (None, None) => Ok(None),
+    }
+}
+
+/// The source that says how a `{name}`'s value is escaped; an overriding one is plain text.
+fn escaping<'a>(name: &str, source: Option<&'a Source>, values: &Values<'_>) -> Option<&'a Source> {
+    source.filter(|_| values.overridden.and_then(|overridden| overridden.path(name)).is_none())
+}
+
+fn push_path_value(
+    uri: &mut String,
+    name: &str,
+    source: Option<&Source>,
+    values: &Values<'_>,
+) -> Result<(), Rejection> {
+    match (escaping(name, source, values), piece_value(name, source, values)?) {
         // Path parameters come and go with their escapes; dot segments in them were refused long before.
-        (Source::Path(_), Some(value)) => uri.push_str(&value),
+        (Some(Source::Path(_)), Some(value)) => uri.push_str(&value),
         (_, Some(value)) => {
             if value.split('/').any(|segment| matches!(segment, "." | "..")) {
                 return Err(Rejection::BadPath("a mapped value has dot segments"));
@@ -107,11 +142,17 @@ fn push_path_value(uri: &mut String, name: &str, source: &Source, values: &Value
     Ok(())
 }
 
-fn push_query_value(uri: &mut String, name: &str, source: &Source, values: &Values<'_>) {
-    match values.one(source) {
-        Some(value) => uri.extend(escaped_for_query(source, &value)),
+fn push_query_value(
+    uri: &mut String,
+    name: &str,
+    source: Option<&Source>,
+    values: &Values<'_>,
+) -> Result<(), Rejection> {
+    match piece_value(name, source, values)? {
+        Some(value) => uri.extend(escaped_for_query(escaping(name, source, values), &value)),
         None => push_unmapped(uri, name),
     }
+    Ok(())
 }
 
 /// A `{name}` whose source is absent stays as it is written.
@@ -121,7 +162,7 @@ fn push_unmapped(uri: &mut String, name: &str) {
     uri.push('}');
 }
 
-fn escaped_for_query<'a>(source: &Source, value: &'a str) -> percent_encoding::PercentEncode<'a> {
-    let set = if matches!(source, Source::Path(_)) { PATH_IN_QUERY } else { COMPONENT };
+fn escaped_for_query<'a>(source: Option<&Source>, value: &'a str) -> percent_encoding::PercentEncode<'a> {
+    let set = if matches!(source, Some(Source::Path(_))) { PATH_IN_QUERY } else { COMPONENT };
     utf8_percent_encode(value, set)
 }

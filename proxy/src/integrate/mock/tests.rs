@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
-use bundle::integration::{Integration, IntegrationResponse, Passthrough};
+use bundle::integration::{ContentHandling, Integration, IntegrationResponse, Passthrough};
+use bundle::mapping::Source;
 use bundle::route::Action;
 
 use super::*;
@@ -48,7 +49,7 @@ fn a_body_without_a_template_is_the_request() {
     let mut never = mock();
     never.request.passthrough = Passthrough::Never;
     check(never, xml, "", (415, r#"{"message":"Unsupported Media Type"}"#));
-    let long = "x".repeat(BODY_BYTES + 1);
+    let long = "x".repeat((10 << 20) + 1);
     check(mock(), &[], &long, (413, r#"{"message":"Request Too Long"}"#));
 }
 

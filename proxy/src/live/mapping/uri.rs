@@ -40,15 +40,16 @@ pub enum Origin {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
     Literal(Box<str>),
-    /// A `{name}` that is mapped.
+    /// A `{name}` that is mapped, or that a template may fill in.
     Value {
         name: Box<str>,
-        source: Source,
+        source: Option<Source>,
     },
 }
 
 impl UriTemplate {
-    /// `paths` are the sources of `{name}`s; one without stays as it is written.
+    /// `paths` are the sources of `{name}`s; one without stays as it is written, unless `open` says that a template
+    /// may fill it in for a request.
     ///
     /// # Errors
     /// When it is no URI of an endpoint, as a sentence.
@@ -56,6 +57,7 @@ impl UriTemplate {
         uri: &str,
         verification: Verification,
         paths: &BTreeMap<String, Source>,
+        open: bool,
         variables: &BTreeMap<String, String>,
     ) -> Result<Self, String> {
         let text = with_variables(uri, variables);
@@ -67,7 +69,7 @@ impl UriTemplate {
         if !matches!(&*scheme, "http" | "https") {
             return Err(format!("`{uri}` is not an HTTP URL"));
         }
-        let authority = pieces(authority, paths);
+        let authority = pieces(authority, paths, false);
         let origin = match &*authority {
             [Piece::Literal(authority)] => Origin::Fixed(Destination::parse(&scheme, authority, verification, false)?),
             [] => return Err(format!("`{uri}` has no host")),
@@ -75,7 +77,7 @@ impl UriTemplate {
                 Origin::Rendered { scheme: scheme.into(), authority, verification }
             }
         };
-        let escaped = |text: &str| pieces(&utf8_percent_encode(text, LITERAL).to_string(), paths);
+        let escaped = |text: &str| pieces(&utf8_percent_encode(text, LITERAL).to_string(), paths, open);
         let path = if path.is_empty() { vec![Piece::Literal("/".into())] } else { escaped(path) };
         let query = escaped(query);
         let fixed = fixed(&path, &query)?;
@@ -88,19 +90,6 @@ impl UriTemplate {
             Origin::Fixed(destination) => Some(destination),
             Origin::Rendered { .. } => None,
         }
-    }
-
-    /// Whether a piece of it comes from the body.
-    pub fn wants_body(&self) -> bool {
-        let authority = match &self.origin {
-            Origin::Fixed(_) => &[],
-            Origin::Rendered { authority, .. } => &authority[..],
-        };
-        self.path
-            .iter()
-            .chain(&self.query)
-            .chain(authority)
-            .any(|piece| matches!(piece, Piece::Value { source: Source::Body, .. }))
     }
 }
 
@@ -119,20 +108,22 @@ pub fn with_variables(text: &str, variables: &BTreeMap<String, String>) -> Strin
     replaced + rest
 }
 
-fn pieces(text: &str, paths: &BTreeMap<String, Source>) -> Vec<Piece> {
+fn pieces(text: &str, paths: &BTreeMap<String, Source>, open: bool) -> Vec<Piece> {
+    let may_be_filled = |name: &str| open && !name.contains(['{', '/', '?']);
     let mut pieces = Vec::new();
     let mut literal = String::new();
     let mut rest = text;
     while let Some(open) = rest.find('{') {
         let (before, reference) = rest.split_at(open);
         literal.push_str(before);
-        let known = reference[1..].split_once('}').and_then(|(name, after)| Some((name, paths.get(name)?, after)));
+        let known = reference[1..].split_once('}').map(|(name, after)| (name, paths.get(name), after));
+        let known = known.filter(|(name, source, _)| source.is_some() || may_be_filled(name));
         match known {
             Some((name, source, after)) => {
                 if !literal.is_empty() {
                     pieces.push(Piece::Literal(std::mem::take(&mut literal).into()));
                 }
-                pieces.push(Piece::Value { name: name.into(), source: source.clone() });
+                pieces.push(Piece::Value { name: name.into(), source: source.cloned() });
                 rest = after;
             }
             None => {
@@ -164,7 +155,7 @@ mod tests {
     fn parse(uri: &str) -> Result<UriTemplate, String> {
         let paths = BTreeMap::from([("id".to_owned(), Source::Path("id".into()))]);
         let variables = BTreeMap::from([("host".to_owned(), "h:81".to_owned()), ("part".to_owned(), "p".to_owned())]);
-        UriTemplate::parse(uri, Verification::default(), &paths, &variables)
+        UriTemplate::parse(uri, Verification::default(), &paths, false, &variables)
     }
 
     #[test]
@@ -178,7 +169,7 @@ mod tests {
     fn a_mapped_name_is_a_piece_and_another_stays_as_written() {
         let uri = parse("https://a/x/{id}/{other}?q={id}").unwrap();
         assert!(uri.fixed.is_none());
-        let value = Piece::Value { name: "id".into(), source: Source::Path("id".into()) };
+        let value = Piece::Value { name: "id".into(), source: Some(Source::Path("id".into())) };
         assert_eq!(uri.path, [Piece::Literal("/x/".into()), value.clone(), Piece::Literal("/{other}".into())]);
         assert_eq!(uri.query, [Piece::Literal("q=".into()), value]);
         assert_eq!(parse("http://a/{other}").unwrap().fixed.unwrap(), "/{other}");
