@@ -25,10 +25,6 @@ pub enum Feature {
     CrossNamespaceBackend,
     /// `connectionType: VPC_LINK` and its companions.
     VpcLink,
-    /// `contentHandling`.
-    ContentHandling,
-    /// `x-amazon-apigateway-binary-media-types`.
-    BinaryMediaTypes,
     /// `responseTransferMode: STREAM`.
     Streaming,
     /// `credentials` of an HTTP integration.
@@ -100,8 +96,6 @@ gaps! {
     CrossNamespaceBackend Refuse "a Service in another namespace (it needs a ReferenceGrant)",
     // What the rest is useful without.
     VpcLink Ignore "the VPC link (its uri is called directly)",
-    ContentHandling Ignore "contentHandling",
-    BinaryMediaTypes Ignore "binary media types",
     Streaming Ignore "response streaming",
     HttpCredentials Ignore "credentials of an HTTP integration",
     HttpApiMapping Ignore "an HTTP API's parameter mapping",

@@ -6,6 +6,7 @@ pub mod custom;
 pub mod http;
 pub mod mapping;
 pub mod mock;
+pub mod payload;
 pub mod trace;
 pub mod tunnel;
 pub mod upstream;

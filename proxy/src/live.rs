@@ -8,6 +8,7 @@ pub mod host;
 pub mod http;
 pub mod mapping;
 pub mod mock;
+pub mod payload;
 pub mod selection;
 pub mod stage;
 pub mod template;

@@ -297,8 +297,6 @@ fn binary_media_types(root: &Node<'_>, findings: &mut Findings) -> BTreeSet<Stri
     if !list.value.is_array() {
         let text = "`x-amazon-apigateway-binary-media-types` is a list";
         findings.document(Severity::Error, Reason::Malformed, &list.pointer, text);
-    } else if !types.is_empty() {
-        note(findings, Feature::BinaryMediaTypes, true, &list.pointer);
     }
     types
 }

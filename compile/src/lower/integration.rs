@@ -137,9 +137,7 @@ pub(super) fn content_handling(node: &Node<'_>, draft: &mut Draft<'_>) -> Option
     let node = node.get("contentHandling")?;
     let kinds =
         [("CONVERT_TO_BINARY", ContentHandling::ConvertToBinary), ("CONVERT_TO_TEXT", ContentHandling::ConvertToText)];
-    let handling = choice(&node, &kinds, draft)?;
-    draft.wants(Feature::ContentHandling, &node);
-    Some(handling)
+    choice(&node, &kinds, draft)
 }
 
 /// One of several words, in any case.

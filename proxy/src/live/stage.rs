@@ -11,6 +11,7 @@ use crate::dispatch::pattern::Pattern;
 use crate::dispatch::trie::{Builder, Router, Verbs};
 use crate::live::cors::Cors;
 use crate::live::gateway_response::GatewayResponses;
+use crate::live::payload::BinaryTypes;
 use crate::live::selection::Patterns;
 use crate::live::template::Templates;
 use crate::live::validation::{Models, Validation};
@@ -33,6 +34,8 @@ pub struct Stage {
     pub router: Router,
     pub routes: Vec<Route>,
     pub gateway_responses: GatewayResponses,
+    /// Media types whose payloads are bytes.
+    pub binary_types: BinaryTypes,
     /// Answers of at least so many bytes are compressed, and compressed requests unpacked; `None`: neither.
     pub minimum_compression_size: Option<u64>,
     pub cors: Option<Cors>,
@@ -159,6 +162,7 @@ impl Stage {
             router: builder.build(),
             routes,
             gateway_responses,
+            binary_types: BinaryTypes::parse(&bundle.binary_media_types),
             minimum_compression_size: bundle.minimum_compression_size,
             cors,
             broken,

@@ -108,6 +108,7 @@ pub(crate) fn stage(name: &str, version: &str, resources: &[&str]) -> Arc<Stage>
         variables: Default::default(),
         router: Default::default(),
         routes: resources.iter().map(route).collect(),
+        binary_types: Default::default(),
         minimum_compression_size: None,
         cors: None,
         gateway_responses: Default::default(),
