@@ -79,6 +79,9 @@ fn whole(case: &Value) -> bundle::StageBundle {
     if let Some(cors) = case.get("cors") {
         stage.cors = Some(serde_json::from_value(cors.clone()).expect("CORS"));
     }
+    for media_type in case["binaryMediaTypes"].as_array().into_iter().flatten() {
+        stage.binary_media_types.insert(media_type.as_str().unwrap_or_default().to_owned());
+    }
     stage.minimum_compression_size = case["minimumCompressionSize"].as_u64();
     if let Some(variables) = case.get("variables") {
         stage.variables = serde_json::from_value(variables.clone()).expect("variables");

@@ -263,6 +263,16 @@ impl Client {
         stream.flush()
     }
 
+    /// Sends JSON.
+    pub(crate) fn post(&mut self, host: &str, path: &str, json: &str) -> std::io::Result<Response> {
+        let stream = self.stream.get_mut();
+        let length = json.len();
+        let head = format!("POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n");
+        write!(stream, "{head}Content-Length: {length}\r\n\r\n{json}")?;
+        stream.flush()?;
+        read_response(&mut self.stream)
+    }
+
     pub(crate) fn receive(&mut self) -> std::io::Result<Response> {
         read_response(&mut self.stream)
     }
