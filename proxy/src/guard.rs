@@ -29,7 +29,8 @@ pub async fn guard(core: &Rc<Core>, exchange: &mut Exchange) -> Result<(), Rejec
     }
     // The last ones, because they read the body.
     if unpacks(exchange) {
-        compression::decode(exchange).await?;
+        // Apart from the request's own state, which others need not carry.
+        Box::pin(compression::decode(exchange)).await?;
     }
     validate(exchange).await
 }
@@ -55,7 +56,7 @@ async fn validate(exchange: &mut Exchange) -> Result<(), Rejection> {
     }
     let (stage, index) = (Rc::clone(&routed.stage), routed.route);
     match index.and_then(|index| stage.live.routes.get(index)?.validation.as_ref()) {
-        Some(validation) => validation::validate(exchange, validation).await,
+        Some(validation) => Box::pin(validation::validate(exchange, validation)).await,
         None => Ok(()),
     }
 }

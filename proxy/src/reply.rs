@@ -32,10 +32,10 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub fn finish(exchange: &Exchange, mut response: Response<Body>) -> Response<Body> {
     // Amazon's gateway gives every answer a type; a `backend`'s is its own affair, and a 304 must not change what a
     // cache has.
-    if !response.headers().contains_key(CONTENT_TYPE)
-        && is_amazon(exchange)
+    if is_amazon(exchange)
         && response.status() != StatusCode::NOT_MODIFIED
         && !cors::is_preflight(exchange)
+        && !response.headers().contains_key(CONTENT_TYPE)
     {
         response.headers_mut().insert(CONTENT_TYPE, JSON);
     }

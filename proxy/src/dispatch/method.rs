@@ -15,7 +15,7 @@ const METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-http-method-overr
 /// # Errors
 /// When the stage has no such method.
 pub(super) fn route(exchange: &mut Exchange) -> Result<(), Rejection> {
-    let wanted = overriding_method(exchange);
+    let wanted = if exchange.steering.method_override { overriding_method(exchange) } else { None };
     let Some(routed) = &mut exchange.routed else { return Err(Rejection::NoSuchStage) };
     let stage = &routed.stage.live;
     let resource = match exchange.path.as_str().get(routed.resource_start..) {

@@ -117,12 +117,13 @@ pub(crate) fn stage(name: &str, version: &str, resources: &[&str]) -> Arc<Stage>
 }
 
 fn exchange(parts: http::request::Parts) -> Exchange {
-    let client = Client { peer: ([192, 0, 2, 1], 5000).into(), local: ([192, 0, 2, 2], 443).into(), sni: None };
+    let client = Client::new(([192, 0, 2, 1], 5000).into(), ([192, 0, 2, 2], 443).into(), None);
     Exchange {
         method: parts.method,
         uri: parts.uri,
         path: Default::default(),
         version: parts.version,
+        steering: crate::exchange::Steering::of(&parts.headers),
         headers: parts.headers,
         body: Body::empty(),
         upgrade: None,
@@ -143,7 +144,7 @@ async fn call(core: &Rc<Core>, request: &str, patience: usize, answer: fn(Body) 
     let (mut near, far) = tokio::io::duplex(4 << 10);
     let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let (parts, body) = request.into_parts();
-        let in_flight = begin(core, exchange(parts));
+        let in_flight = begin(core, Box::new(exchange(parts)));
         let response = watch(in_flight, answer(Body::wire(body)));
         std::future::ready(Ok::<_, Infallible>(response))
     });
@@ -254,9 +255,9 @@ async fn a_watch_dropped_early_is_a_client_that_left() {
     let output = Output::default();
     let core = core(AccessLog::to(output.clone()).unwrap());
     let parts = || http::Request::get("/x").body(()).unwrap().into_parts().0;
-    drop(watch(begin(&core, exchange(parts())), Response::new(Body::full("never read"))));
+    drop(watch(begin(&core, Box::new(exchange(parts()))), Response::new(Body::full("never read"))));
     // And one that leaves before there is an answer at all.
-    drop(begin(&core, exchange(parts())));
+    drop(begin(&core, Box::new(exchange(parts()))));
     core.observer.flush();
     core.shared.access_log.close(Duration::from_secs(5));
     let lines = output.lines();
@@ -276,7 +277,7 @@ async fn a_routed_request_and_its_record() {
     let stage = Rc::new(CoreStage { live, meters, pools: Vec::new() });
     for route in [Some(1), None] {
         let parts = http::Request::get("/prod/b/1").body(()).unwrap().into_parts().0;
-        let mut in_flight = begin(&core, exchange(parts));
+        let mut in_flight = begin(&core, Box::new(exchange(parts)));
         let stage = Rc::clone(&stage);
         in_flight.routed = Some(Routed { stage, route, parameters: Vec::new(), resource_start: 5, preflight: false });
         in_flight.record.integration_latency = Some(Duration::from_millis(3));
@@ -321,7 +322,7 @@ async fn a_routed_request_and_its_record() {
 async fn what_the_codec_refuses() {
     let output = Output::default();
     let core = core(AccessLog::to(output.clone()).unwrap());
-    let client = Client { peer: ([192, 0, 2, 9], 1).into(), local: ([192, 0, 2, 2], 443).into(), sni: None };
+    let client = Client::new(([192, 0, 2, 9], 1).into(), ([192, 0, 2, 2], 443).into(), None);
     core.observer.refused(431, "HeadersTooLarge", &client);
     core.observer.flush();
     core.shared.access_log.close(Duration::from_secs(5));
@@ -365,7 +366,7 @@ async fn a_lone_line_is_flushed_soon() {
     let output = Output::default();
     let core = core(AccessLog::to(output.clone()).unwrap());
     let lines = async {
-        drop(begin(&core, exchange(http::Request::get("/x").body(()).unwrap().into_parts().0)));
+        drop(begin(&core, Box::new(exchange(http::Request::get("/x").body(()).unwrap().into_parts().0))));
         tokio::time::sleep(Duration::from_secs(1)).await;
     };
     tokio::select! {

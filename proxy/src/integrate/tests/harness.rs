@@ -182,14 +182,11 @@ impl Served {
             path: CanonicalPath::parse(&uri).unwrap(),
             uri,
             version: Version::HTTP_11,
+            steering: crate::exchange::Steering::of(&map),
             headers: map,
             body,
             upgrade: None,
-            client: Arc::new(Client {
-                peer: SocketAddr::from(([10, 0, 0, 9], 5555)),
-                local: SocketAddr::from(([127, 0, 0, 1], 8443)),
-                sni: None,
-            }),
+            client: Arc::new(Client::new(([10, 0, 0, 9], 5555).into(), ([127, 0, 0, 1], 8443).into(), None)),
             received: Instant::now(),
             ids: self.core.ids.next(),
             routed: Some(Routed {
