@@ -19,6 +19,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     Dev(Box<Dev>),
     Lint(Lint),
+    Template(Template),
     Function(crate::function::Args),
 }
 
@@ -109,6 +110,31 @@ Examples:
   stagegate lint deploy/
   stagegate lint openapi.yaml --format json | jq '.[].reason'
   stagegate lint . --format github      annotates a pull request";
+
+/// Renders a mapping template as the gateway would, without one.
+///
+/// Prints the rendering, and on standard error the overrides that the template set. Exits with 1 if the template does
+/// not parse or fails, and says where and what to do.
+#[derive(Debug, Args)]
+#[command(after_long_help = TEMPLATE_EXAMPLES)]
+pub(crate) struct Template {
+    /// The template.
+    #[arg(value_name = "FILE")]
+    pub(crate) template: PathBuf,
+    /// What `$input` and `$stageVariables` read: a JSON object with any of `body` (a text, or any JSON), `path`,
+    /// `querystring`, `header` and `stageVariables` (objects of texts). Without it the body is empty.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) request: Option<PathBuf>,
+    /// What `$context` reads: a JSON object such as {"stage": "prod", "identity": {"sourceIp": "192.0.2.7"}}.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) context: Option<PathBuf>,
+}
+
+const TEMPLATE_EXAMPLES: &str = "\
+Examples:
+  stagegate template order.vtl --request request.json
+      with request.json holding {\"body\": {\"id\": 7}, \"querystring\": {\"q\": \"x\"}}
+  stagegate template order.vtl --request request.json --context context.json";
 
 /// On or off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

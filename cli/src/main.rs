@@ -9,6 +9,7 @@ mod function;
 mod lint;
 mod print;
 mod state;
+mod template;
 
 use std::process::ExitCode;
 
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
             dev::run(&dev)
         }
         Command::Lint(lint) => lint::run(&lint),
+        Command::Template(template) => template::run(&template),
         Command::Function(function) => {
             start_log("info");
             function::run(function)

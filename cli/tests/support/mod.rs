@@ -263,12 +263,14 @@ impl Client {
         stream.flush()
     }
 
-    /// Sends JSON.
-    pub(crate) fn post(&mut self, host: &str, path: &str, json: &str) -> std::io::Result<Response> {
+    /// A request with a JSON body.
+    pub(crate) fn post(&mut self, host: &str, path: &str, body: &str) -> std::io::Result<Response> {
         let stream = self.stream.get_mut();
-        let length = json.len();
-        let head = format!("POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n");
-        write!(stream, "{head}Content-Length: {length}\r\n\r\n{json}")?;
+        let length = body.len();
+        write!(
+            stream,
+            "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        )?;
         stream.flush()?;
         read_response(&mut self.stream)
     }

@@ -53,12 +53,11 @@ pub fn render(
     Ok(Rendered { text, json })
 }
 
+/// With the escapes they came with, as everywhere.
 fn path(exchange: &Exchange) -> Value {
     let names = exchange.routed.as_ref().and_then(|routed| routed.route()).map_or(&[][..], |route| &route.parameters);
-    let value = |name: &str| exchange.path_parameter(name).map(percent_encoding::percent_decode_str);
-    Value::map(
-        names.iter().filter_map(|name| Some((Text::from(&**name), Value::from(&*value(name)?.decode_utf8_lossy())))),
-    )
+    let value = |name: &Box<str>| Some((Text::from(&**name), Value::from(exchange.path_parameter(name)?)));
+    Value::map(names.iter().filter_map(value))
 }
 
 /// The last value of each.
