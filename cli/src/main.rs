@@ -18,6 +18,10 @@ use args::{Arguments, Command};
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
+/// A request is many small allocations, and an idle connection a few that stay.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {

@@ -23,20 +23,10 @@ pub enum Feature {
     CrossNamespaceBackend,
     /// `connectionType: VPC_LINK` and its companions.
     VpcLink,
-    /// Request validators.
-    RequestValidation,
-    /// `contentHandling`.
-    ContentHandling,
-    /// `x-amazon-apigateway-binary-media-types`.
-    BinaryMediaTypes,
-    /// `x-amazon-apigateway-minimum-compression-size`.
-    Compression,
     /// `credentials` of an HTTP integration.
     HttpCredentials,
     /// An HTTP API's own errors, events and defaults.
     HttpApi,
-    /// `x-amazon-apigateway-cors`.
-    Cors,
     /// `x-amazon-apigateway-api-key-source: AUTHORIZER`.
     ApiKeySource,
     /// A private endpoint.
@@ -99,13 +89,8 @@ gaps! {
     CrossNamespaceBackend Refuse "a Service in another namespace (it needs a ReferenceGrant)",
     // What the rest is useful without.
     VpcLink Ignore "the VPC link (its uri is called directly)",
-    RequestValidation Ignore "request validation",
-    ContentHandling Ignore "contentHandling",
-    BinaryMediaTypes Ignore "binary media types",
-    Compression Ignore "compression",
     HttpCredentials Ignore "credentials of an HTTP integration",
     HttpApi Ignore "an HTTP API's own rules (a REST API's are used)",
-    Cors Ignore "an HTTP API's CORS configuration",
     ApiKeySource Ignore "API keys from an authorizer",
     PrivateEndpoint Ignore "a private endpoint (who reaches the gateway is the network's matter)",
     Canary Ignore "the canary",

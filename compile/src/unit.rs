@@ -99,6 +99,8 @@ pub fn compile_stage(inputs: &StageInputs) -> Unit {
             minimum_compression_size: api.minimum_compression_size,
             functions: settings.functions,
             aws: settings.aws,
+            models: api.models,
+            cors: api.cors,
         };
         encoded(bundle, &mut findings)
     });

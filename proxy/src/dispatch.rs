@@ -10,8 +10,6 @@ mod method;
 
 use std::rc::Rc;
 
-use http::HeaderMap;
-
 use crate::core::Core;
 use crate::dispatch::path::CanonicalPath;
 use crate::exchange::{Exchange, Routed};
@@ -34,7 +32,7 @@ pub fn dispatch(core: &Rc<Core>, exchange: &mut Exchange) -> Result<(), Rejectio
     if exchange.uri.path_and_query().map_or(0, |url| url.as_str().len()) > URL_LENGTH {
         return Err(Rejection::UriTooLong);
     }
-    if header_bytes(&exchange.headers) > HEADER_BYTES {
+    if exchange.steering.bytes > HEADER_BYTES {
         return Err(Rejection::HeadersTooLarge);
     }
     let live = core.live();
@@ -51,9 +49,9 @@ pub fn dispatch(core: &Rc<Core>, exchange: &mut Exchange) -> Result<(), Rejectio
     let (stage, end) = host.stage(path).ok_or(Rejection::NoSuchStage)?;
     let stage = live.stages.get(stage).ok_or(Rejection::NoSuchStage)?;
     let resource_start = resource_start(path, end);
-    let custom_host = host.is_custom();
-    let stage = Rc::clone(stage);
-    exchange.routed = Some(Routed { stage, route: None, parameters: Vec::new(), resource_start, custom_host });
+    let (stage, custom_host) = (Rc::clone(stage), host.is_custom());
+    let parameters = Vec::new();
+    exchange.routed = Some(Routed { stage, route: None, parameters, resource_start, preflight: false, custom_host });
     method::route(exchange)
 }
 
@@ -62,10 +60,6 @@ pub fn dispatch(core: &Rc<Core>, exchange: &mut Exchange) -> Result<(), Rejectio
 fn resource_start(path: &str, end: usize) -> usize {
     let slashes = path.as_bytes()[end..].iter().take_while(|&&byte| byte == b'/').count();
     end + slashes.saturating_sub(1)
-}
-
-fn header_bytes(headers: &HeaderMap) -> usize {
-    headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! A request in flight.
 
+pub mod steering;
+
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::rc::Rc;
@@ -14,6 +16,8 @@ use crate::core::CoreStage;
 use crate::dispatch::path::CanonicalPath;
 use crate::live;
 
+pub use steering::Steering;
+
 /// A request in flight: what the client sent, what dispatch found, what observe will say.
 pub struct Exchange {
     /// Verb as received; dispatch applies `X-HTTP-Method-Override`.
@@ -24,6 +28,8 @@ pub struct Exchange {
     pub path: CanonicalPath,
     pub version: Version,
     pub headers: HeaderMap,
+    /// What `headers` came with.
+    pub steering: Steering,
     pub body: Body,
     /// Set when the client asks to leave HTTP (`Upgrade`, or extended CONNECT).
     pub upgrade: Option<Upgrade>,
@@ -46,6 +52,22 @@ pub struct Client {
     pub local: SocketAddr,
     /// The name TLS asked for, lower case.
     pub sni: Option<Box<str>>,
+    /// The peer's address and our port as `X-Forwarded-For` and `X-Forwarded-Port` show them: written once per
+    /// connection, not once per request.
+    pub shown: (HeaderValue, HeaderValue),
+}
+
+impl Client {
+    pub fn new(peer: SocketAddr, local: SocketAddr, sni: Option<Box<str>>) -> Self {
+        let address = HeaderValue::try_from(peer.ip().to_canonical().to_string());
+        let port = match local.port() {
+            443 => HeaderValue::from_static("443"),
+            port => port.into(),
+        };
+        // An address is visible ASCII, so it is always a header's value.
+        let shown = (address.unwrap_or_else(|_| HeaderValue::from_static("unknown")), port);
+        Self { peer, local, sni, shown }
+    }
 }
 
 /// Names of a request.
@@ -68,6 +90,8 @@ pub struct Routed {
     pub resource_start: usize,
     /// The host is a custom one.
     pub custom_host: bool,
+    /// It asks what a page of another origin may do with the route, and the gateway answers that by itself.
+    pub preflight: bool,
 }
 
 impl Routed {

@@ -68,6 +68,8 @@ pub(crate) fn stage(name: &str, routes: &[Route]) -> StageBundle {
         minimum_compression_size: None,
         functions: Default::default(),
         aws: Default::default(),
+        models: Default::default(),
+        cors: None,
     }
 }
 
@@ -80,6 +82,7 @@ pub(crate) fn route(method: &str, action: Action) -> Route {
         verb: if verb == "ANY" { Verb::Any } else { Verb::One(verb.to_owned()) },
         operation: None,
         requires: Default::default(),
+        validation: None,
         action,
     }
 }
@@ -146,16 +149,14 @@ pub(crate) fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> E
         builder = builder.header("host", "example.com");
     }
     let (parts, ()) = builder.body(()).expect("a request").into_parts();
-    let client = Client {
-        peer: SocketAddr::from(([192, 0, 2, 7], 4711)),
-        local: SocketAddr::from(([127, 0, 0, 1], 443)),
-        sni: None,
-    };
+    let (peer, local) = (SocketAddr::from(([192, 0, 2, 7], 4711)), SocketAddr::from(([127, 0, 0, 1], 443)));
+    let client = Client::new(peer, local, None);
     Exchange {
         method: parts.method,
         uri: parts.uri,
         path: Default::default(),
         version: Version::HTTP_11,
+        steering: crate::exchange::Steering::of(&parts.headers),
         headers: parts.headers,
         body: Body::empty(),
         upgrade: None,
@@ -173,7 +174,7 @@ pub(crate) fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> E
 /// The same request over a connection whose TLS asked for a name.
 pub(crate) fn with_sni(mut exchange: Exchange, sni: &str) -> Exchange {
     let Client { peer, local, .. } = *exchange.client;
-    exchange.client = Arc::new(Client { peer, local, sni: Some(sni.into()) });
+    exchange.client = Arc::new(Client::new(peer, local, Some(sni.into())));
     exchange
 }
 
@@ -191,7 +192,7 @@ pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
 
 /// Serves a request from beginning to end.
 pub(crate) fn serve(core: &Rc<Core>, exchange: Exchange) -> (u16, http::HeaderMap, String) {
-    read(run(crate::serve::serve(core, exchange)))
+    read(run(crate::serve::serve(core, Box::new(exchange))))
 }
 
 pub(crate) fn method(name: &str) -> Method {

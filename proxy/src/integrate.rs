@@ -8,6 +8,7 @@ pub mod http;
 pub mod lambda;
 pub mod mapping;
 pub mod mock;
+pub mod payload;
 pub mod trace;
 pub mod tunnel;
 pub mod upstream;

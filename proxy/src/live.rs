@@ -2,7 +2,7 @@
 
 pub mod aws;
 pub mod backend;
-pub mod binary;
+pub mod cors;
 pub mod custom;
 pub mod gateway_response;
 pub mod host;
@@ -11,10 +11,12 @@ pub mod http_api;
 pub mod lambda;
 pub mod mapping;
 pub mod mock;
+pub mod payload;
 pub mod selection;
 pub mod stage;
 pub mod template;
 pub mod text;
+pub mod validation;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};

@@ -43,7 +43,7 @@ pub struct Observer {
 }
 
 /// Takes a request in: from here on it is counted and logged, whatever becomes of it.
-pub fn begin(core: &Rc<Core>, exchange: Exchange) -> InFlight {
+pub fn begin(core: &Rc<Core>, exchange: Box<Exchange>) -> InFlight {
     InFlight::new(Rc::clone(core), exchange)
 }
 

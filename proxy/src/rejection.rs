@@ -25,6 +25,10 @@ pub enum Rejection {
     RequestAborted,
     /// The client's body stopped coming. 408.
     RequestTimeout,
+    /// Required parameters are missing; the message that names them. 400.
+    MissingParameters(String),
+    /// The body does not fit its model; what is wrong with it. 400 `Invalid request body`.
+    InvalidBody(String),
     /// A mapping wants JSON and the body is none. 400 `Invalid JSON in request body`.
     InvalidJsonBody,
     /// A template wants JSON and the body is none. 400.

@@ -13,7 +13,7 @@ use crate::rejection::Rejection;
 use crate::{dispatch, guard, integrate, observe, reply};
 
 /// Answers one request: always, whatever happens on the way. A panic is this request's 500.
-pub async fn serve(core: &Rc<Core>, exchange: Exchange) -> Response<Body> {
+pub async fn serve(core: &Rc<Core>, exchange: Box<Exchange>) -> Response<Body> {
     let mut exchange = observe::begin(core, exchange);
     let outcome = AssertUnwindSafe(answer(core, &mut exchange)).catch_unwind().await;
     let response = match outcome {
@@ -30,6 +30,9 @@ pub async fn serve(core: &Rc<Core>, exchange: Exchange) -> Response<Body> {
 /// The steps, in order. Each may end the request with a rejection.
 async fn answer(core: &Rc<Core>, exchange: &mut Exchange) -> Result<Response<Body>, Rejection> {
     dispatch::dispatch(core, exchange)?;
+    if reply::cors::is_preflight(exchange) {
+        return Ok(reply::cors::preflight(exchange));
+    }
     guard::guard(core, exchange).await?;
     integrate::integrate(core, exchange).await
 }

@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 use vtl::{Input, Limits, Overrides, Scope, Template, Text, Value};
 

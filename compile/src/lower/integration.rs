@@ -7,7 +7,6 @@ use super::draft::Draft;
 use super::{aws_service, endpoint, http_api, lambda, mapping, mock, response, subtype, template};
 use crate::finding::Reason;
 use crate::read::{Node, Operation};
-use crate::support::Feature;
 
 pub(super) const FIELD: &str = "x-amazon-apigateway-integration";
 
@@ -154,9 +153,7 @@ pub(super) fn content_handling(node: &Node<'_>, draft: &mut Draft<'_>) -> Option
     let node = node.get("contentHandling")?;
     let kinds =
         [("CONVERT_TO_BINARY", ContentHandling::ConvertToBinary), ("CONVERT_TO_TEXT", ContentHandling::ConvertToText)];
-    let handling = choice(&node, &kinds, draft)?;
-    draft.wants(Feature::ContentHandling, &node);
-    Some(handling)
+    choice(&node, &kinds, draft)
 }
 
 /// One of several words, in any case.

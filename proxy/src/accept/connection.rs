@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -49,7 +50,7 @@ pub fn spawn(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, secure: b
         // Small answers must not wait for the acknowledgement of the one before. A socket that refuses is dead.
         if let (Ok(()), Ok(local)) = (stream.set_nodelay(true), stream.local_addr()) {
             let socket = Socket::new(stream, Arc::clone(&place.activity), secure);
-            let client = Client { peer, local, sni: None };
+            let client = Client::new(peer, local, None);
             let connection = Connection { core: Rc::clone(&worker.core), client: Arc::new(client), place };
             if secure {
                 serve_tls(&worker, socket, connection, meters).await;
@@ -70,8 +71,8 @@ async fn serve_tls(worker: &Worker, socket: Socket, mut connection: Connection, 
             // connection owes a whole header section, not just patience.
             activity.enter(Phase::Header);
             let (_, session) = stream.get_ref();
-            let Client { peer, local, sni: _ } = *connection.client;
-            connection.client = Arc::new(Client { peer, local, sni: session.server_name().map(Into::into) });
+            let Client { peer, local, .. } = *connection.client;
+            connection.client = Arc::new(Client::new(peer, local, session.server_name().map(Into::into)));
             if session.alpn_protocol() == Some(b"h2") {
                 serve_http2(stream, connection).await;
             } else {
@@ -94,8 +95,7 @@ async fn serve_http1(stream: TlsStream<Socket>, connection: Connection) {
     let activity = &connection.place.activity;
     let service = service_fn(|request| {
         // The codec keeps room for this future as long as the connection lives: a pointer, not a whole request's state.
-        let answer = Box::pin(handle(Rc::clone(&connection), request));
-        async { Ok::<_, Infallible>(answer.await) }
+        Box::pin(handle(Rc::clone(&connection), request)).map(Ok::<_, Infallible>)
     });
     let mut serving = http1_builder().serve_connection(TokioIo::new(stream), service).with_upgrades();
     let mut leaving = false;
@@ -123,10 +123,8 @@ async fn serve_http1(stream: TlsStream<Socket>, connection: Connection) {
 async fn serve_http2(stream: TlsStream<Socket>, connection: Connection) {
     let connection = Rc::new(connection);
     let activity = &connection.place.activity;
-    let service = service_fn(|request| {
-        let answer = handle(Rc::clone(&connection), request);
-        async { Ok::<_, Infallible>(answer.await) }
-    });
+    // Not an `async` block around it: that would make room for the request's state twice.
+    let service = service_fn(|request| handle(Rc::clone(&connection), request).map(Ok::<_, Infallible>));
     let mut serving = pin!(
         http2::Builder::new(CoreExecutor)
             .timer(TokioTimer::new())
@@ -225,11 +223,13 @@ async fn last_words(mut stream: impl AsyncWrite + Unpin, words: &str) {
 #[derive(Clone, Copy)]
 struct CoreExecutor;
 
-impl<F: Future + 'static> hyper::rt::Executor<F> for CoreExecutor {
+impl<F> hyper::rt::Executor<F> for CoreExecutor
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
     fn execute(&self, future: F) {
-        tokio::task::spawn_local(async {
-            future.await;
-        });
+        tokio::task::spawn_local(future);
     }
 }
 

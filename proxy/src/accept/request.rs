@@ -12,7 +12,7 @@ use crate::accept::activity::{Busy, Place};
 use crate::accept::{Incoming, Upgrade};
 use crate::body::Body;
 use crate::core::Core;
-use crate::exchange::{Client, Exchange, Record, RequestIds};
+use crate::exchange::{Client, Exchange, Record, RequestIds, Steering};
 
 /// A connection's part in each of its requests.
 pub struct Connection {
@@ -30,11 +30,13 @@ pub async fn handle(connection: Rc<Connection>, mut request: Request<Incoming>) 
     let (parts, incoming) = request.into_parts();
     let mut body = Body::wire(incoming);
     body.set_patience(core.options.timeouts.body);
-    let exchange = Exchange {
+    // Boxed, because it goes through many hands.
+    let exchange = Box::new(Exchange {
         method: parts.method,
         uri: parts.uri,
         path: Default::default(),
         version: parts.version,
+        steering: Steering::of(&parts.headers),
         headers: parts.headers,
         body,
         upgrade,
@@ -43,7 +45,7 @@ pub async fn handle(connection: Rc<Connection>, mut request: Request<Incoming>) 
         ids: core.ids.next(),
         routed: None,
         record: Record::default(),
-    };
+    });
     crate::serve::serve(core, exchange).await.map(|body| body.keep(busy))
 }
 
@@ -91,16 +93,15 @@ fn header(text: &[u8]) -> HeaderValue {
 }
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
+/// Where each byte of a UUID is written.
+const PAIRS: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
 
 fn uuid(random: u128) -> [u8; 36] {
     let bits = (random & !(0xf000_u128 << 64) & !(0xc000_u128 << 48)) | (0x4000_u128 << 64) | (0x8000_u128 << 48);
     let mut text = [b'-'; 36];
-    let mut shift = 128;
-    for (position, byte) in text.iter_mut().enumerate() {
-        if !matches!(position, 8 | 13 | 18 | 23) {
-            shift -= 4;
-            *byte = HEX[(bits >> shift) as usize & 0xf];
-        }
+    for (byte, at) in bits.to_be_bytes().into_iter().zip(PAIRS) {
+        text[at] = HEX[usize::from(byte >> 4)];
+        text[at + 1] = HEX[usize::from(byte & 0xf)];
     }
     text
 }
@@ -120,6 +121,16 @@ fn extended(random: u128) -> [u8; 16] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// It is moved into its place once per request, and every await of another future in it is room for that one too.
+    #[test]
+    fn the_state_of_a_request_is_small() {
+        fn size<A, B, F>(_: impl Fn(A, B) -> F) -> usize {
+            size_of::<F>()
+        }
+        let size = size(handle);
+        assert!(size <= 6 << 10, "{size} bytes: box what is rare");
+    }
 
     #[test]
     fn a_request_id_is_a_random_uuid() {

@@ -11,6 +11,9 @@ const REPLACED: HeaderValue = HeaderValue::from_static("UUID_REPLACED_INVALID_RE
 
 /// Takes the client's id in place of ours, if it sent one.
 pub(super) fn adopt(exchange: &mut Exchange) {
+    if !exchange.steering.request_id {
+        return;
+    }
     let mut ids = exchange.headers.get_all(REQUEST_ID).iter();
     match (ids.next(), ids.next()) {
         (None, _) => {}

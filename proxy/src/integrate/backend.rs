@@ -6,15 +6,15 @@
 
 use std::rc::Rc;
 
-use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, HOST, TE};
+use http::header::{CONNECTION, CONTENT_TYPE, HOST, TE};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 
 use crate::body::Body;
 use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::integrate::call::{Call, Head, ask};
-use crate::integrate::mapping::headers::{is_signature, strip_hop_by_hop};
+use crate::integrate::mapping::headers::{is_hop_by_hop, is_signature, strip_hop_by_hop};
 use crate::integrate::mapping::parameters::within;
 use crate::integrate::trace::{self, FORWARDED_HOST, TRACE_ID};
 use crate::integrate::tunnel;
@@ -34,7 +34,7 @@ pub async fn forward(
 ) -> Result<Response<Body>, Rejection> {
     let pool = pool.ok_or_else(|| Rejection::Configuration("the backend's address is not valid".into()))?;
     if let Some(upgrade) = exchange.upgrade.take() {
-        return tunnel::open(core, exchange, pool, backend, upgrade).await;
+        return Box::pin(tunnel::open(core, exchange, pool, backend, upgrade)).await;
     }
     let id = trace::trace_id(core, exchange);
     let max_body = (!is_grpc(&exchange.headers)).then_some(backend.max_body);
@@ -52,7 +52,7 @@ pub async fn forward(
     };
     let head = |exchange: &Exchange| {
         let mut headers = end_to_end(exchange, pool, &id);
-        if wants_trailers(&exchange.headers) {
+        if exchange.steering.te && wants_trailers(&exchange.headers) {
             // In HTTP/1.1 `TE` concerns this connection only and has to say so.
             headers.insert(TE, HeaderValue::from_static("trailers"));
             headers.insert(CONNECTION, HeaderValue::from_static("te"));
@@ -67,20 +67,35 @@ pub async fn forward(
 /// The client's headers that are meant for the backend, and what the backend must know about the client.
 pub fn end_to_end(exchange: &Exchange, pool: &Pool, trace_id: &HeaderValue) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(exchange.headers.len() + 8);
-    headers.extend(exchange.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
-    strip_hop_by_hop(&mut headers);
-    headers.remove(EXPECT);
-    if headers.get(http::header::AUTHORIZATION).is_some_and(is_signature) {
-        headers.remove(http::header::AUTHORIZATION);
-    }
     headers.insert(HOST, pool.host.clone());
+    for (name, value) in &exchange.headers {
+        if passes(name, value) {
+            headers.append(name, value.clone());
+        }
+    }
+    if exchange.steering.connection {
+        strip_hop_by_hop(&mut headers);
+    }
     headers.insert(&TRACE_ID, trace_id.clone());
-    match authority(exchange) {
-        Some(host) => drop(headers.insert(&FORWARDED_HOST, host)),
-        None => drop(headers.remove(&FORWARDED_HOST)),
+    if let Some(host) = authority(exchange) {
+        headers.insert(&FORWARDED_HOST, host);
     }
     trace::forward(exchange, &mut headers);
     headers
+}
+
+/// Whether a client's header is for the backend as it is. `Connection` passes for now: it names others.
+fn passes(name: &HeaderName, value: &HeaderValue) -> bool {
+    match name.as_str() {
+        "connection" => true,
+        // Made anew.
+        "host" | "x-amzn-trace-id" | "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-port"
+        | "x-forwarded-proto" => false,
+        // Answered by our own side.
+        "expect" => false,
+        "authorization" => !is_signature(value),
+        _ => !is_hop_by_hop(name),
+    }
 }
 
 /// The host asked for, with its port.

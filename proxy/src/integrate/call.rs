@@ -1,6 +1,7 @@
 //! Asking a backend: bounds of the body, time, and what the record says about it.
 
 use std::cell::Cell;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -63,8 +64,10 @@ pub async fn ask(
     };
 
     let began = Instant::now();
-    let sending = core.upstream.send(pool, first, again);
-    let answer = in_time(timeout, idle, upload.as_deref(), sending).await;
+    let answer = {
+        let sending = pin!(core.upstream.send(pool, first, again));
+        in_time(timeout, idle, upload.as_deref(), sending).await
+    };
     exchange.record.integration_latency = Some(began.elapsed());
     let mut response = match answer {
         None => return Err(Rejection::IntegrationTimeout),

@@ -1,8 +1,5 @@
 //! `X-Amzn-Trace-Id`, and the headers that say for whom a request is forwarded.
 
-use std::io::Write as _;
-use std::net::{IpAddr, SocketAddr};
-
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -24,12 +21,12 @@ pub fn trace_id(core: &Core, exchange: &mut Exchange) -> HeaderValue {
     if let Some(noted) = &exchange.record.trace_id {
         return noted.clone();
     }
-    let id = match exchange.headers.get(&TRACE_ID) {
+    let given = if exchange.steering.trace_id { exchange.headers.get(&TRACE_ID) } else { None };
+    let id = match given {
         Some(given) if is_valid(given.as_bytes()) => given.clone(),
         Some(_) | None => {
-            // The time is the root's; a request's own arrival is near enough.
-            let seconds =
-                exchange.received_at().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32);
+            let now = std::time::SystemTime::now();
+            let seconds = now.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32);
             fresh(seconds, core.ids.number())
         }
     };
@@ -64,33 +61,25 @@ fn is_valid(value: &[u8]) -> bool {
 
 /// Says for whom the request is forwarded: the client joins those that forwarded it before.
 pub fn forward(exchange: &Exchange, headers: &mut HeaderMap) {
-    let SocketAddrParts { address, port } = SocketAddrParts::of(exchange);
-    let before = exchange.headers.get_all(&FORWARDED_FOR);
-    headers.insert(FORWARDED_FOR.clone(), joined(before.iter().map(HeaderValue::as_bytes), address));
-    headers.insert(FORWARDED_PORT.clone(), if port == 443 { HeaderValue::from_static("443") } else { port.into() });
-    headers.insert(FORWARDED_PROTO.clone(), HeaderValue::from_static("https"));
+    let (address, port) = &exchange.client.shown;
+    let forwarded_for = if exchange.steering.forwarded_for {
+        let before = exchange.headers.get_all(&FORWARDED_FOR);
+        joined(before.iter().map(HeaderValue::as_bytes), address.as_bytes())
+    } else {
+        address.clone()
+    };
+    headers.insert(&FORWARDED_FOR, forwarded_for);
+    headers.insert(&FORWARDED_PORT, port.clone());
+    headers.insert(&FORWARDED_PROTO, HeaderValue::from_static("https"));
 }
 
-struct SocketAddrParts {
-    address: IpAddr,
-    port: u16,
-}
-
-impl SocketAddrParts {
-    fn of(exchange: &Exchange) -> Self {
-        let peer: SocketAddr = exchange.client.peer;
-        Self { address: peer.ip().to_canonical(), port: exchange.client.local.port() }
-    }
-}
-
-fn joined<'a>(before: impl Iterator<Item = &'a [u8]>, address: IpAddr) -> HeaderValue {
+fn joined<'a>(before: impl Iterator<Item = &'a [u8]>, address: &[u8]) -> HeaderValue {
     let mut text = Vec::with_capacity(40);
     for value in before {
         text.extend_from_slice(value);
         text.extend_from_slice(b", ");
     }
-    // Writing to memory does not fail.
-    drop(write!(text, "{address}"));
+    text.extend_from_slice(address);
     HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
@@ -117,8 +106,7 @@ mod tests {
 
     #[test]
     fn forwarders_are_joined() {
-        let address: IpAddr = "10.0.0.1".parse().unwrap();
-        assert_eq!(joined([].into_iter(), address), "10.0.0.1");
-        assert_eq!(joined([&b"1.1.1.1"[..], b"2.2.2.2"].into_iter(), address), "1.1.1.1, 2.2.2.2, 10.0.0.1");
+        assert_eq!(joined([].into_iter(), b"10.0.0.1"), "10.0.0.1");
+        assert_eq!(joined([&b"1.1.1.1"[..], b"2.2.2.2"].into_iter(), b"10.0.0.1"), "1.1.1.1, 2.2.2.2, 10.0.0.1");
     }
 }

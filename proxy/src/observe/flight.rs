@@ -20,7 +20,7 @@ use crate::observe::metrics::table::class_index;
 pub struct InFlight {
     core: Rc<Core>,
     /// Taken when the request ends.
-    exchange: Option<Exchange>,
+    exchange: Option<Box<Exchange>>,
     seen: Option<Seen>,
 }
 
@@ -32,7 +32,7 @@ struct Seen {
 }
 
 impl InFlight {
-    pub(super) fn new(core: Rc<Core>, exchange: Exchange) -> Self {
+    pub(super) fn new(core: Rc<Core>, exchange: Box<Exchange>) -> Self {
         core.observer.meters.in_flight.up();
         let seen = core.observer.log.is_some().then(|| Seen {
             host: exchange.headers.get(header::HOST).cloned(),
@@ -68,13 +68,13 @@ impl Deref for InFlight {
     type Target = Exchange;
 
     fn deref(&self) -> &Exchange {
-        self.exchange.as_ref().expect("it is taken only by what consumes `self`")
+        self.exchange.as_deref().expect("it is taken only by what consumes `self`")
     }
 }
 
 impl DerefMut for InFlight {
     fn deref_mut(&mut self) -> &mut Exchange {
-        self.exchange.as_mut().expect("it is taken only by what consumes `self`")
+        self.exchange.as_deref_mut().expect("it is taken only by what consumes `self`")
     }
 }
 
@@ -112,8 +112,8 @@ struct Said {
 
 impl End {
     /// Takes what it needs; the rest, the request's headers above all, ends here.
-    fn new(core: Rc<Core>, exchange: Exchange, seen: Option<Seen>, status: Option<u16>) -> Self {
-        let Exchange { method, uri, path, version, client, received, ids, routed, record, .. } = exchange;
+    fn new(core: Rc<Core>, exchange: Box<Exchange>, seen: Option<Seen>, status: Option<u16>) -> Self {
+        let Exchange { method, uri, path, version, client, received, ids, routed, record, .. } = *exchange;
         let (stage, route) = routed.map_or((None, None), |routed| (Some(routed.stage), routed.route));
         let end = Self {
             core,

@@ -92,6 +92,7 @@ pub(crate) fn stage(name: &str, version: &str, resources: &[&str]) -> Arc<Stage>
         resource_id: "abc123".into(),
         verb: "GET".into(),
         parameters: Vec::new(),
+        validation: None,
         action: Action::Refuse(bundle::route::Refusal { reason: "Broken".into(), message: "does not work".into() }),
     };
     Arc::new(Stage {
@@ -107,20 +108,23 @@ pub(crate) fn stage(name: &str, version: &str, resources: &[&str]) -> Arc<Stage>
         variables: Default::default(),
         router: Default::default(),
         routes: resources.iter().map(route).collect(),
-        gateway_responses: Default::default(),
         binary_types: Default::default(),
+        minimum_compression_size: None,
+        cors: None,
+        gateway_responses: Default::default(),
         aws: crate::live::aws::Aws::parse(&crate::fixture::stage("prod", &[])),
         broken: Vec::new(),
     })
 }
 
 fn exchange(parts: http::request::Parts) -> Exchange {
-    let client = Client { peer: ([192, 0, 2, 1], 5000).into(), local: ([192, 0, 2, 2], 443).into(), sni: None };
+    let client = Client::new(([192, 0, 2, 1], 5000).into(), ([192, 0, 2, 2], 443).into(), None);
     Exchange {
         method: parts.method,
         uri: parts.uri,
         path: Default::default(),
         version: parts.version,
+        steering: crate::exchange::Steering::of(&parts.headers),
         headers: parts.headers,
         body: Body::empty(),
         upgrade: None,
@@ -141,7 +145,7 @@ async fn call(core: &Rc<Core>, request: &str, patience: usize, answer: fn(Body) 
     let (mut near, far) = tokio::io::duplex(4 << 10);
     let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let (parts, body) = request.into_parts();
-        let in_flight = begin(core, exchange(parts));
+        let in_flight = begin(core, Box::new(exchange(parts)));
         let response = watch(in_flight, answer(Body::wire(body)));
         std::future::ready(Ok::<_, Infallible>(response))
     });
@@ -252,9 +256,9 @@ async fn a_watch_dropped_early_is_a_client_that_left() {
     let output = Output::default();
     let core = core(AccessLog::to(output.clone()).unwrap());
     let parts = || http::Request::get("/x").body(()).unwrap().into_parts().0;
-    drop(watch(begin(&core, exchange(parts())), Response::new(Body::full("never read"))));
+    drop(watch(begin(&core, Box::new(exchange(parts()))), Response::new(Body::full("never read"))));
     // And one that leaves before there is an answer at all.
-    drop(begin(&core, exchange(parts())));
+    drop(begin(&core, Box::new(exchange(parts()))));
     core.observer.flush();
     core.shared.access_log.close(Duration::from_secs(5));
     let lines = output.lines();
@@ -274,12 +278,14 @@ async fn a_routed_request_and_its_record() {
     let stage = Rc::new(CoreStage { live, meters, pools: Vec::new() });
     for route in [Some(1), None] {
         let parts = http::Request::get("/prod/b/1").body(()).unwrap().into_parts().0;
-        let mut in_flight = begin(&core, exchange(parts));
+        let mut in_flight = begin(&core, Box::new(exchange(parts)));
+        let stage = Rc::clone(&stage);
         in_flight.routed = Some(Routed {
-            stage: Rc::clone(&stage),
+            stage,
             route,
             parameters: Vec::new(),
             resource_start: 5,
+            preflight: false,
             custom_host: false,
         });
         in_flight.record.integration_latency = Some(Duration::from_millis(3));
@@ -324,7 +330,7 @@ async fn a_routed_request_and_its_record() {
 async fn what_the_codec_refuses() {
     let output = Output::default();
     let core = core(AccessLog::to(output.clone()).unwrap());
-    let client = Client { peer: ([192, 0, 2, 9], 1).into(), local: ([192, 0, 2, 2], 443).into(), sni: None };
+    let client = Client::new(([192, 0, 2, 9], 1).into(), ([192, 0, 2, 2], 443).into(), None);
     core.observer.refused(431, "HeadersTooLarge", &client);
     core.observer.flush();
     core.shared.access_log.close(Duration::from_secs(5));
@@ -368,7 +374,7 @@ async fn a_lone_line_is_flushed_soon() {
     let output = Output::default();
     let core = core(AccessLog::to(output.clone()).unwrap());
     let lines = async {
-        drop(begin(&core, exchange(http::Request::get("/x").body(()).unwrap().into_parts().0)));
+        drop(begin(&core, Box::new(exchange(http::Request::get("/x").body(()).unwrap().into_parts().0))));
         tokio::time::sleep(Duration::from_secs(1)).await;
     };
     tokio::select! {

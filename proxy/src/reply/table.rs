@@ -51,6 +51,8 @@ impl Rejection {
             Self::RequestTimeout => {
                 plain(408, "Request Timeout", Some("BadRequestException"), "RequestTimeout", Client)
             }
+            Self::MissingParameters(_) => typed(Type::BadRequestParameters, "MissingParameters", Client),
+            Self::InvalidBody(_) => typed(Type::BadRequestBody, "InvalidBody", Client),
             Self::InvalidJsonBody => Answer {
                 message: Some("Invalid JSON in request body"),
                 ..typed(Type::BadRequestBody, "InvalidJsonBody", Client)
@@ -74,10 +76,21 @@ impl Rejection {
         }
     }
 
+    /// What the client is told, where that is not the same each time.
+    pub fn message(&self) -> Option<&str> {
+        if let Self::MissingParameters(message) = self { Some(message) } else { None }
+    }
+
+    /// What a validator found: `$context.error.validationErrorString`.
+    pub fn validation(&self) -> Option<&str> {
+        if let Self::InvalidBody(faults) = self { Some(faults) } else { None }
+    }
+
     /// What the log says about it.
     pub fn detail(&self) -> Option<&str> {
         match self {
             Self::BadPath(reason) => Some(reason),
+            Self::MissingParameters(message) => Some(message),
             Self::RouteRefused { message, .. } => Some(message),
             Self::InvalidPayload(message)
             | Self::Configuration(message)
@@ -93,6 +106,8 @@ impl Rejection {
             | Self::RequestTooLarge
             | Self::RequestAborted
             | Self::RequestTimeout
+            // Quotes what the client sent.
+            | Self::InvalidBody(_)
             | Self::InvalidJsonBody
             | Self::UnsupportedMediaType
             | Self::IntegrationTimeout

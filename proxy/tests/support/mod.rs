@@ -111,6 +111,8 @@ pub fn stage(api: &str, stage_name: &str) -> StageBundle {
         minimum_compression_size: None,
         functions: Default::default(),
         aws: Default::default(),
+        models: Default::default(),
+        cors: None,
     }
 }
 

@@ -17,6 +17,7 @@ use crate::body::Body;
 use crate::exchange::Exchange;
 use crate::integrate::lambda::JSON;
 use crate::integrate::mapping::headers::function_to_client;
+use crate::integrate::payload;
 
 /// The client's answer from a function's result; else what is wrong with it.
 pub(super) fn read(exchange: &Exchange, format: PayloadFormat, result: Bytes) -> Result<Response<Body>, String> {
@@ -99,10 +100,10 @@ fn v1(exchange: &Exchange, result: &[u8]) -> Result<Response<Body>, String> {
 }
 
 fn wants_bytes(exchange: &Exchange) -> bool {
-    let accept = exchange.headers.get(ACCEPT).map(HeaderValue::as_bytes);
+    let accept = exchange.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
     exchange.routed.as_ref().is_some_and(|routed| {
         let stage = &routed.stage.live;
-        stage.kind == ApiKind::Http || stage.binary_types.accepted(accept)
+        stage.kind == ApiKind::Http || payload::wants_bytes(&stage.binary_types, accept)
     })
 }
 

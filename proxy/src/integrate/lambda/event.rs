@@ -7,10 +7,11 @@ use bundle::ApiKind;
 use bundle::integration::PayloadFormat;
 use http::HeaderValue;
 
+use crate::context;
 use crate::exchange::{Exchange, Routed};
 use crate::integrate::lambda::json::Writer;
+use crate::live::template::media_type;
 use crate::live::{Route, Stage};
-use crate::{context, live};
 
 /// What an event is made of.
 pub(super) struct Source<'a> {
@@ -77,19 +78,18 @@ impl<'a> Source<'a> {
 
     /// A REST API's binary media types, or what an HTTP API takes for text.
     fn is_binary(&self) -> bool {
-        let content_type = self.exchange.headers.get(http::header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+        let content_type = self.exchange.headers.get(http::header::CONTENT_TYPE);
+        let media_type = content_type.map(|value| value.to_str().map(media_type));
         match self.stage.kind {
-            ApiKind::Rest => self.stage.binary_types.holds(content_type),
-            ApiKind::Http => !is_text(content_type),
+            ApiKind::Rest => self.stage.binary_types.hold(media_type.unwrap_or(Ok("application/json")).ok()),
+            ApiKind::Http => media_type.is_some_and(|media_type| !media_type.is_ok_and(is_text)),
         }
     }
 }
 
 /// Whether an HTTP API hands a body on as it is. Forms it does not, which surprises many.
-fn is_text(content_type: Option<&[u8]>) -> bool {
-    let Some(content_type) = content_type else { return true };
-    let Ok(content_type) = std::str::from_utf8(content_type) else { return false };
-    let media_type = live::template::media_type(content_type).to_ascii_lowercase();
+fn is_text(media_type: &str) -> bool {
+    let media_type = media_type.to_ascii_lowercase();
     media_type.starts_with("text/")
         || ["application/json", "application/xml", "application/javascript"].contains(&media_type.as_str())
         || media_type.ends_with("+json")

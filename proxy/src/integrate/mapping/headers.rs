@@ -129,8 +129,17 @@ pub fn proxied_to_client(headers: &mut HeaderMap) {
     headers.remove(VIA);
 }
 
-/// Takes the headers away that concern one connection only (RFC 9110, 7.6.1), also those that `Connection` names.
+/// Headers that concern one connection only (RFC 9110, 7.6.1).
+pub fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" | "te")
+}
+
+/// Takes the headers away that concern one connection only, also those that `Connection` names.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    // To look through the few names there are costs less than to look for each that might be.
+    if !headers.keys().any(is_hop_by_hop) {
+        return;
+    }
     if let Entry::Occupied(entry) = headers.entry(CONNECTION) {
         let (_, values) = entry.remove_entry_mult();
         let values: Vec<HeaderValue> = values.collect();

@@ -84,6 +84,8 @@ pub(super) fn stage_bundle() -> StageBundle {
         minimum_compression_size: None,
         functions: Default::default(),
         aws: Default::default(),
+        models: Default::default(),
+        cors: None,
     }
 }
 
@@ -159,6 +161,7 @@ impl Served {
             verb: bundle::route::Verb::Any,
             operation: None,
             requires: Default::default(),
+            validation: None,
             action: bundle::route::Action::Serve(Box::new(integration)),
         }];
         let set = BundleSet { stages: vec![Arc::new(bundle)], hosts: Vec::new() };
@@ -186,14 +189,11 @@ impl Served {
             path: CanonicalPath::parse(&uri).unwrap(),
             uri,
             version: Version::HTTP_11,
+            steering: crate::exchange::Steering::of(&map),
             headers: map,
             body,
             upgrade: None,
-            client: Arc::new(Client {
-                peer: SocketAddr::from(([10, 0, 0, 9], 5555)),
-                local: SocketAddr::from(([127, 0, 0, 1], 8443)),
-                sni: None,
-            }),
+            client: Arc::new(Client::new(([10, 0, 0, 9], 5555).into(), ([127, 0, 0, 1], 8443).into(), None)),
             received: Instant::now(),
             ids: self.core.ids.next(),
             routed: Some(Routed {
@@ -202,6 +202,7 @@ impl Served {
                 parameters: self.parameters.clone(),
                 resource_start: "/prod".len(),
                 custom_host: false,
+                preflight: false,
             }),
             record: Record::default(),
         }

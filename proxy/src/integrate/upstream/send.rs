@@ -33,7 +33,12 @@ impl Upstream {
     ) -> Result<Response<Body>, Rejection> {
         let mut fresh = false;
         loop {
-            let (place, reused) = self.place(pool, fresh).await?;
+            let idle = if fresh { None } else { pool.take() };
+            let (place, reused) = match idle {
+                Some(sender) => (Place::Http1(sender), true),
+                // Boxed, because making a connection takes room that most requests would only carry around.
+                None => Box::pin(self.place(pool, fresh)).await?,
+            };
             let (answer, lease) = match place {
                 Place::Http1(mut sender) => {
                     frame(&mut request);

@@ -1,0 +1,37 @@
+//! What a request's headers hold that steers the gateway.
+
+use http::HeaderMap;
+
+/// Which headers that steer the gateway a request has. Found in one pass: most requests have hardly any, and each
+/// look-up of a header that is not there costs as much as one that is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Steering {
+    /// Bytes of names and values together.
+    pub bytes: usize,
+    pub connection: bool,
+    pub forwarded_for: bool,
+    pub method_override: bool,
+    pub request_id: bool,
+    pub te: bool,
+    pub trace_id: bool,
+}
+
+impl Steering {
+    pub fn of(headers: &HeaderMap) -> Self {
+        let mut steering = Self::default();
+        for (name, value) in headers {
+            let name = name.as_str();
+            steering.bytes += name.len() + value.len();
+            match name {
+                "connection" => steering.connection = true,
+                "te" => steering.te = true,
+                "x-amzn-requestid" => steering.request_id = true,
+                "x-amzn-trace-id" => steering.trace_id = true,
+                "x-forwarded-for" => steering.forwarded_for = true,
+                "x-http-method-override" => steering.method_override = true,
+                _ => {}
+            }
+        }
+        steering
+    }
+}
