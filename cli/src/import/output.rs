@@ -21,6 +21,10 @@ impl Manifest {
         }))
     }
 
+    fn is_secret(&self) -> bool {
+        self.0.get("kind").and_then(Value::as_str) == Some("Secret")
+    }
+
     fn file(&self) -> String {
         let text = |pointer| self.0.pointer(pointer).and_then(Value::as_str).unwrap_or("manifest");
         format!("{}-{}.yaml", text("/kind").to_ascii_lowercase(), text("/metadata/name"))
@@ -30,7 +34,7 @@ impl Manifest {
 /// Writes manifests: to a folder, which is made, or as one stream.
 ///
 /// # Errors
-/// When a file cannot be written, or is there already.
+/// When a file cannot be written.
 pub(crate) fn write(manifests: &[Manifest], folder: Option<&Path>) -> anyhow::Result<()> {
     let Some(folder) = folder else {
         let texts: Result<Vec<_>, _> = manifests.iter().map(|manifest| serde_saphyr::to_string(&manifest.0)).collect();
@@ -41,10 +45,19 @@ pub(crate) fn write(manifests: &[Manifest], folder: Option<&Path>) -> anyhow::Re
     for manifest in manifests {
         let text = serde_saphyr::to_string(&manifest.0).context("a manifest cannot be written")?;
         let path = folder.join(manifest.file());
-        std::fs::write(&path, text).with_context(|| format!("{}", path.display()))?;
+        save(&path, &text, manifest.is_secret()).with_context(|| format!("{}", path.display()))?;
         print::to_stderr(&format!("wrote {}\n", path.display()));
     }
     Ok(())
+}
+
+/// Writes a file; one with secrets is its owner's only.
+fn save(path: &Path, text: &str, secret: bool) -> std::io::Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mode = if secret { 0o600 } else { 0o644 };
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
+    file.write_all(text.as_bytes())
 }
 
 /// A name as Kubernetes takes them.

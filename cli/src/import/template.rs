@@ -141,6 +141,9 @@ fn other(path: &str, kind: &str, report: &mut Report) {
             report.error(path, format!("a {kind} is not imported: export the deployed API and import that file"));
         }
         Some(_) => report.warning(path, format!("{kind} has no counterpart")),
+        None if kind.starts_with("AWS::WAF") => {
+            report.warning(path, format!("{kind} has no counterpart: nothing filters requests before the gateway"));
+        }
         None => report.note(path, format!("{kind} is no part of an API: left out")),
     }
 }

@@ -265,11 +265,16 @@ impl Client {
 
     /// A request with a JSON body.
     pub(crate) fn post(&mut self, host: &str, path: &str, body: &str) -> std::io::Result<Response> {
+        self.request("POST", host, path, body)
+    }
+
+    /// The same with any verb.
+    pub(crate) fn request(&mut self, method: &str, host: &str, path: &str, body: &str) -> std::io::Result<Response> {
         let stream = self.stream.get_mut();
         let length = body.len();
         write!(
             stream,
-            "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
         )?;
         stream.flush()?;
         read_response(&mut self.stream)

@@ -67,7 +67,8 @@ pub async fn forward(
 /// The client's headers that are meant for the backend, and what the backend must know about the client.
 pub fn end_to_end(exchange: &Exchange, pool: &Pool, trace_id: &HeaderValue) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(exchange.headers.len() + 8);
-    headers.insert(HOST, pool.host.clone());
+    // Appended, which costs less than inserting: `passes` lets none of these names through.
+    headers.append(HOST, pool.host.clone());
     for (name, value) in &exchange.headers {
         if passes(name, value) {
             headers.append(name, value.clone());
@@ -76,9 +77,9 @@ pub fn end_to_end(exchange: &Exchange, pool: &Pool, trace_id: &HeaderValue) -> H
     if exchange.steering.connection {
         strip_hop_by_hop(&mut headers);
     }
-    headers.insert(&TRACE_ID, trace_id.clone());
+    headers.append(&TRACE_ID, trace_id.clone());
     if let Some(host) = authority(exchange) {
-        headers.insert(&FORWARDED_HOST, host);
+        headers.append(&FORWARDED_HOST, host);
     }
     trace::forward(exchange, &mut headers);
     headers

@@ -3,5 +3,6 @@
 mod connections;
 mod harness;
 mod http;
+mod http_api;
 mod reverse;
 mod tls;

@@ -59,7 +59,8 @@ fn is_valid(value: &[u8]) -> bool {
         })
 }
 
-/// Says for whom the request is forwarded: the client joins those that forwarded it before.
+/// Says for whom the request is forwarded: the client joins those that forwarded it before. `headers` has none of the
+/// names yet.
 pub fn forward(exchange: &Exchange, headers: &mut HeaderMap) {
     let (address, port) = &exchange.client.shown;
     let forwarded_for = if exchange.steering.forwarded_for {
@@ -68,9 +69,9 @@ pub fn forward(exchange: &Exchange, headers: &mut HeaderMap) {
     } else {
         address.clone()
     };
-    headers.insert(&FORWARDED_FOR, forwarded_for);
-    headers.insert(&FORWARDED_PORT, port.clone());
-    headers.insert(&FORWARDED_PROTO, HeaderValue::from_static("https"));
+    headers.append(&FORWARDED_FOR, forwarded_for);
+    headers.append(&FORWARDED_PORT, port.clone());
+    headers.append(&FORWARDED_PROTO, HeaderValue::from_static("https"));
 }
 
 fn joined<'a>(before: impl Iterator<Item = &'a [u8]>, address: &[u8]) -> HeaderValue {

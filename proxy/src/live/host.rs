@@ -4,7 +4,6 @@ mod certificate;
 mod table;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use bundle::route::Refusal;
@@ -13,7 +12,7 @@ use rustls::sign::CertifiedKey;
 
 use crate::live::{Broken, Stage};
 use certificate::{Certificate, Certificates};
-use table::Table;
+use table::{Map, Table};
 
 /// Every host.
 #[derive(Clone, Debug, Default)]
@@ -21,9 +20,9 @@ pub struct Hosts(Arc<Names>);
 
 #[derive(Debug, Default)]
 struct Names {
-    exact: HashMap<Box<str>, Arc<Host>>,
+    exact: Map<Arc<Host>>,
     /// `*.example.com`, by `example.com`.
-    wildcard: HashMap<Box<str>, Arc<Host>>,
+    wildcard: Map<Arc<Host>>,
     /// `*`
     any: Option<Arc<Host>>,
 }

@@ -71,9 +71,15 @@ pub(super) fn serverless(
             return report.error(path, text);
         }
     };
+    if properties.take("Auth").is_some() {
+        // Without it everybody could call.
+        let text = "SAM writes who may call into the document when it is deployed: export the deployed API and import \
+                    that file";
+        report.error(format!("{path}/Auth"), text);
+    }
     let why = "SAM writes this into the document when it is deployed: export the deployed API to have it, or write it \
                into the document";
-    properties.without(&["Auth", "Models", "GatewayResponses", "DefaultRouteSettings", "FailOnWarnings"], why, report);
+    properties.without(&["Models", "GatewayResponses", "DefaultRouteSettings", "FailOnWarnings"], why, report);
     if kind == "AWS::Serverless::Api" {
         properties.without(&["Cors"], why, report);
     }

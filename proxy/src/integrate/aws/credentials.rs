@@ -222,3 +222,6 @@ async fn fetch(core: &Rc<Core>, wanted: &Wanted) -> Result<Keys, NoKeys> {
     let base = Box::pin(obtain(core, base)).await?;
     sts::assume_role(core, &role.sts, &role.region, &role.arn, &base).await
 }
+
+#[cfg(test)]
+mod tests;

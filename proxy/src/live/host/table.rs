@@ -13,15 +13,19 @@ use crate::live::Stage;
 #[derive(Debug)]
 pub(super) enum Table {
     /// The first path segment names the stage.
-    Default { stages: HashMap<Box<str>, Option<u32>> },
+    Default { stages: Map<Option<u32>> },
     /// The longest base path wins.
     Custom {
         /// By base path; that of `/` is empty.
-        base_paths: HashMap<Box<str>, Option<u32>>,
+        base_paths: Map<Option<u32>>,
         /// Segments of the longest one.
         depth: usize,
     },
 }
+
+/// Names from the configuration, looked up on every request. An outsider cannot choose what lies in it, so it need not be
+/// hashed as if he could.
+pub(super) type Map<T> = HashMap<Box<str>, T, foldhash::fast::RandomState>;
 
 /// An HTTP API's stage whose name is no part of the path.
 const UNNAMED: &str = "$default";
@@ -44,7 +48,7 @@ impl Table {
                     let path = canonical(&base.path).map_or_else(|_| base.path.clone(), |path| path.into_owned());
                     (path.trim_end_matches('/').into(), index(&base.stage))
                 };
-                let base_paths: HashMap<Box<str>, _> = base_paths.iter().map(entry).collect();
+                let base_paths: Map<_> = base_paths.iter().map(entry).collect();
                 let depth = base_paths.keys().map(|path| path.matches('/').count()).max().unwrap_or(0);
                 Self::Custom { base_paths, depth }
             }
