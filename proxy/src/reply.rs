@@ -19,7 +19,7 @@ use crate::live::Action;
 use crate::live::gateway_response::{GatewayResponse, Value};
 use crate::live::template::choose;
 use crate::rejection::Rejection;
-use value::{ErrorContext, quoted, value};
+use value::{ErrorContext, escaped, quoted, value};
 
 pub use table::{Answer, Row, row};
 
@@ -86,6 +86,10 @@ fn customise(
     let mut draft = Draft::new(answer, response.status.unwrap_or(status), String::new());
     match choose(&response.templates, accept, |template| &template.media_type) {
         Some(template) => {
+            // It quotes names and values, which would end the text of a JSON template.
+            let json = template.media_type.ends_with("json");
+            let escaped = error.validation.filter(|_| json).map(escaped);
+            let error = ErrorContext { validation: escaped.as_deref().or(error.validation), ..error };
             draft.body = template.text.render(|reference| value(exchange, &error, reference));
             draft.content_type = template.content_type.clone();
         }
