@@ -1,6 +1,7 @@
 //! Models: the schemas that request validators check bodies against.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use bundle::validation::{Dialect, Models as Wire, PATTERN_BACKTRACKS, PATTERN_BYTES};
 use jsonschema::{Draft as Standard, PatternOptions};
@@ -69,10 +70,8 @@ impl Models {
         let first = name_of(&node.pointer);
         let mut wanted = vec![node.clone()];
         while let Some(node) = wanted.pop() {
-            let name = name_of(&node.pointer);
-            if !self.wire.schemas.contains_key(&name) {
-                let schema = schema(&node, &mut wanted);
-                self.wire.schemas.insert(name, schema);
+            if let Entry::Vacant(entry) = self.wire.schemas.entry(name_of(&node.pointer)) {
+                entry.insert(schema(&node, &mut wanted));
             }
         }
         first

@@ -26,10 +26,13 @@ pub enum Required {
     Query(Box<str>),
 }
 
+/// A compiled model, or why it does not work.
+type Known = Result<Arc<Validator>, String>;
+
 /// Models met while a stage is parsed, each compiled once.
 pub struct Models<'a> {
     wire: &'a Wire,
-    known: RefCell<HashMap<Box<str>, Result<Arc<Validator>, String>>>,
+    known: RefCell<HashMap<Box<str>, Known>>,
 }
 
 impl<'a> Models<'a> {
@@ -37,7 +40,7 @@ impl<'a> Models<'a> {
         Self { wire, known: RefCell::default() }
     }
 
-    fn get(&self, name: &str) -> Result<Arc<Validator>, String> {
+    fn get(&self, name: &str) -> Known {
         if let Some(known) = self.known.borrow().get(name) {
             return known.clone();
         }
