@@ -103,8 +103,11 @@ pub(super) fn spelled(name: &HeaderName, version: Version) -> &str {
     }
 }
 
+/// A name and a value, decoded.
+type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
+
 /// A query, decoded: names in their order, each with its values in theirs.
-pub(super) struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+pub(super) struct Query<'a>(Vec<Pair<'a>>);
 
 impl<'a> Query<'a> {
     pub(super) fn parse(query: Option<&'a str>) -> Self {
@@ -124,7 +127,7 @@ impl<'a> Query<'a> {
     }
 
     /// Every name with its values, of which there is one at least.
-    pub(super) fn each(&self) -> impl Iterator<Item = (&str, &[(Cow<'a, str>, Cow<'a, str>)])> {
+    pub(super) fn each(&self) -> impl Iterator<Item = (&str, &[Pair<'a>])> {
         self.0.chunk_by(|a, b| a.0 == b.0).filter_map(|group| Some((&*group.first()?.0, group)))
     }
 }
