@@ -22,6 +22,10 @@ pub enum Integration {
     AwsAction(AwsAction),
     /// Our own reverse proxy (`backend` of the ApiDefinition): RFC 9110's rules instead of Amazon's.
     Backend(Backend),
+    /// A Lambda function that sees the client's request as an event and whose result is the client's answer.
+    LambdaProxy(LambdaProxy),
+    /// A Lambda function whose events and results are mapped.
+    Lambda(Lambda),
     /// Written by a newer operator.
     #[serde(untagged)]
     Unknown(serde_json::Value),
@@ -162,6 +166,56 @@ pub struct AwsAction {
     /// Mapping of responses, by the service's status.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub response_changes: BTreeMap<u16, Vec<Change>>,
+}
+
+/// An AWS_PROXY integration with a Lambda function.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LambdaProxy {
+    /// Which function.
+    pub call: FunctionCall,
+    /// What the function gets and may answer.
+    #[serde(default)]
+    pub payload: PayloadFormat,
+    /// `responseTransferMode: STREAM`: the answer goes to the client as the function writes it.
+    #[serde(default)]
+    pub stream: bool,
+}
+
+/// An AWS integration with a Lambda function.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Lambda {
+    /// Which function.
+    pub call: FunctionCall,
+    /// How the event is made.
+    pub request: RequestMapping,
+    /// How the answer is made. Selected by the `errorMessage` of a function that failed.
+    pub responses: Vec<IntegrationResponse>,
+}
+
+/// A call of a Lambda function.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FunctionCall {
+    /// `uri`: an invocation's ARN, `arn:aws:apigateway:…:lambda:path/2015-03-31/functions/…/invocations`, or the
+    /// function's own. May hold `${stageVariables.x}`.
+    pub uri: String,
+    /// `httpMethod`; `None` is the client's (`ANY`). Anything but POST fails the request, as recorded.
+    #[serde(default)]
+    pub method: Option<String>,
+    /// `credentials`: the role that calls; `None` for the Stage's own.
+    #[serde(default)]
+    pub credentials: Option<String>,
+    /// `timeoutInMillis`, 50 to 29,000 and by quota up to 300,000; of a stream up to 900,000.
+    pub timeout_ms: u64,
+}
+
+/// `payloadFormatVersion`: the shape of events and results.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PayloadFormat {
+    /// 1.0, the only one of REST APIs.
+    #[default]
+    V1,
+    /// 2.0.
+    V2,
 }
 
 /// The HTTP endpoint of an integration.

@@ -9,6 +9,7 @@
 
 pub mod aws;
 pub mod codec;
+pub mod cors;
 pub mod digest;
 pub mod host;
 pub mod integration;
@@ -17,6 +18,7 @@ pub mod reply;
 pub mod route;
 pub mod stage;
 pub mod subtype;
+pub mod validation;
 
 pub use codec::{DecodeError, EncodeError, Encoded, FORMAT, decode, encode};
 pub use digest::Digest;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::integration::Integration;
+use crate::validation::Validation;
 
 /// The verb a route takes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -32,6 +33,9 @@ pub struct Route {
     /// A reader that misses one answers 500: a guard is never skipped because a proxy is older than its bundle.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub requires: BTreeSet<String>,
+    /// What the request validator checks; with it `requires` names [`crate::validation::GUARD`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Validation>,
     /// What answers.
     pub action: Action,
 }

@@ -6,8 +6,11 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::aws::Aws;
+use crate::cors::Cors;
+use crate::integration::BackendTarget;
 use crate::reply::{GatewayResponse, GatewayResponseType};
 use crate::route::Route;
+use crate::validation::Models;
 
 /// What identifies a Stage for as long as it lives: the object's namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -74,7 +77,17 @@ pub struct StageBundle {
     /// Answers of at least this many bytes are compressed; `None` switches compression off.
     #[serde(default)]
     pub minimum_compression_size: Option<u64>,
+    /// Who answers for Lambda functions, by their names. Each speaks the Invoke API and is called unsigned; functions
+    /// that are not here are Amazon's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub functions: BTreeMap<String, BackendTarget>,
     /// Calls to AWS services.
     #[serde(default, skip_serializing_if = "Aws::is_default")]
     pub aws: Aws,
+    /// What validators of routes name.
+    #[serde(default, skip_serializing_if = "Models::is_empty")]
+    pub models: Models,
+    /// Cross-origin requests: of every route of an HTTP API, of a REST API's routes to its `backend`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
 }

@@ -29,6 +29,25 @@ fn mock_templates() {
 }
 
 #[test]
+fn validation_tells_what_is_wrong() {
+    let dev = Files::new().with("orders.yaml", &example("validation/orders.yaml")).dev(&[]);
+    dev.wait_ready();
+    let post = |path: &str, json: &str| {
+        let response = dev.client().post("localhost", path, json).unwrap();
+        (response.status, response.body.trim_end().to_owned())
+    };
+    let fine = r#"{"items": [{"name": "lamp", "count": 1}]}"#;
+    assert_eq!(post("/dev/orders?shop=7", fine), (201, r#"{"placed": true}"#.to_owned()));
+    let missing = r#"{"message":"Missing required request parameters: [shop]"}"#;
+    assert_eq!(post("/dev/orders", fine), (400, missing.to_owned()));
+    let faults = "[numeric instance is lower than the required minimum (minimum: 1, found: 0)]";
+    assert_eq!(
+        post("/dev/orders?shop=7", r#"{"items": [{"name": "lamp", "count": 0}]}"#),
+        (400, format!("Invalid request body: {faults}"))
+    );
+}
+
+#[test]
 fn http_templates() {
     let (backend, requests) = answering(&[
         ("200 OK", r#"{"order": {"number": 17, "url": "/orders/17"}}"#),

@@ -127,6 +127,7 @@ reasons! {
     InvalidAuthorizer "An authorizer that cannot be read.",
     SchemeNotEnforced "A security scheme that the gateway does not check.",
     UnknownValidator "A request validator that nobody defined.",
+    InvalidModel "A model that is no schema, or one that cannot be checked.",
     // The rest of a document.
     UnknownGatewayResponse "A gateway response type that does not exist.",
     InvalidSetting "A setting out of range.",

@@ -13,10 +13,6 @@ pub enum Feature {
     ApiKey,
     /// A Stage's `clientCA`.
     ClientCa,
-    /// `AWS_PROXY`.
-    LambdaProxy,
-    /// `AWS`.
-    AwsService,
     /// `credentials: arn:aws:iam::*:user/*`.
     CallerCredentials,
     /// `AWS_PROXY` to a Firehose stream.
@@ -27,22 +23,10 @@ pub enum Feature {
     CrossNamespaceBackend,
     /// `connectionType: VPC_LINK` and its companions.
     VpcLink,
-    /// Request validators.
-    RequestValidation,
-    /// `contentHandling`.
-    ContentHandling,
-    /// `x-amazon-apigateway-binary-media-types`.
-    BinaryMediaTypes,
-    /// `x-amazon-apigateway-minimum-compression-size`.
-    Compression,
-    /// `responseTransferMode: STREAM`.
-    Streaming,
     /// `credentials` of an HTTP integration.
     HttpCredentials,
     /// An HTTP API's own errors, events and defaults.
     HttpApi,
-    /// `x-amazon-apigateway-cors`.
-    Cors,
     /// `x-amazon-apigateway-api-key-source: AUTHORIZER`.
     ApiKeySource,
     /// A private endpoint.
@@ -99,22 +83,14 @@ gaps! {
     ApiKey Refuse "the API key requirement",
     ClientCa Refuse "the client certificate requirement (clientCA)",
     // What cannot be done in part.
-    LambdaProxy Refuse "the AWS_PROXY integration",
-    AwsService Refuse "the AWS integration",
     CallerCredentials Refuse "calls with the caller's own credentials (arn:aws:iam::*:user/*)",
     FirehoseProxy Refuse "the AWS_PROXY integration of a Firehose stream",
     VpcLinkListener Refuse "a VPC link to a listener's ARN",
     CrossNamespaceBackend Refuse "a Service in another namespace (it needs a ReferenceGrant)",
     // What the rest is useful without.
     VpcLink Ignore "the VPC link (its uri is called directly)",
-    RequestValidation Ignore "request validation",
-    ContentHandling Ignore "contentHandling",
-    BinaryMediaTypes Ignore "binary media types",
-    Compression Ignore "compression",
-    Streaming Ignore "response streaming",
     HttpCredentials Ignore "credentials of an HTTP integration",
     HttpApi Ignore "an HTTP API's own rules (a REST API's are used)",
-    Cors Ignore "an HTTP API's CORS configuration",
     ApiKeySource Ignore "API keys from an authorizer",
     PrivateEndpoint Ignore "a private endpoint (who reaches the gateway is the network's matter)",
     Canary Ignore "the canary",

@@ -97,7 +97,10 @@ pub fn compile_stage(inputs: &StageInputs) -> Unit {
             gateway_responses: api.gateway_responses,
             binary_media_types: api.binary_media_types,
             minimum_compression_size: api.minimum_compression_size,
+            functions: settings.functions,
             aws: settings.aws,
+            models: api.models,
+            cors: api.cors,
         };
         encoded(bundle, &mut findings)
     });

@@ -13,6 +13,8 @@ use tokio::time::Sleep;
 
 use crate::accept::Incoming;
 use crate::accept::activity::Busy;
+use crate::compression::{Coding, Encoder};
+use crate::integrate::lambda::stream::Events;
 use crate::integrate::upstream::lease::Lease;
 
 /// A message body.
@@ -41,6 +43,10 @@ enum Kind {
         incoming: Incoming,
         bound: Option<Bound>,
     },
+    /// What a function writes, out of its framing.
+    Events(Box<Events>),
+    /// Compressed on its way.
+    Encoded(Box<Encoder>),
 }
 
 /// How much may still come, and whether too much has.
@@ -105,10 +111,15 @@ impl Body {
         }
     }
 
+    /// What a function writes.
+    pub fn events(events: Events) -> Self {
+        Self { kind: Kind::Events(Box::new(events)), ..Self::default() }
+    }
+
     /// Bounds a body from the wire. The cell tells later why it ended early; `None` if there is nothing to bound.
     pub fn bound(&mut self, limit: u64) -> Option<Rc<Cell<Option<BodyFault>>>> {
         match &mut self.kind {
-            Kind::Empty | Kind::Full(_) => None,
+            Kind::Empty | Kind::Full(_) | Kind::Encoded(_) | Kind::Events(_) => None,
             Kind::Wire { bound, .. } => {
                 let fault = Rc::new(Cell::new(None));
                 *bound = Some(Bound { left: limit, fault: Rc::clone(&fault) });
@@ -132,7 +143,7 @@ impl Body {
     pub fn lent(mut self, lease: Lease) -> Self {
         match self.kind {
             Kind::Empty => lease.give_back(),
-            Kind::Full(_) | Kind::Wire { .. } => self.lease = Some(lease),
+            Kind::Full(_) | Kind::Wire { .. } | Kind::Encoded(_) | Kind::Events(_) => self.lease = Some(lease),
         }
         self
     }
@@ -141,6 +152,11 @@ impl Body {
     pub fn watched(mut self, watch: Box<dyn Watch>) -> Self {
         self.watch = Some(watch);
         self
+    }
+
+    /// Compresses the body on its way.
+    pub fn encoded(self, coding: Coding) -> Self {
+        Self { kind: Kind::Encoded(Box::new(Encoder::new(self, coding))), ..Self::default() }
     }
 
     /// True if there are no bytes at all.
@@ -162,7 +178,7 @@ impl Body {
             Kind::Empty => return Ok(Bytes::new()),
             Kind::Full(bytes) if bytes.len() <= limit => return Ok(bytes),
             Kind::Full(_) => return Err(BodyFault::TooLarge.into()),
-            wire @ Kind::Wire { .. } => self.kind = wire,
+            stream @ (Kind::Wire { .. } | Kind::Encoded(_) | Kind::Events(_)) => self.kind = stream,
         }
         let mut collected = Vec::with_capacity(self.length().map_or(0, |length| length.min(limit as u64) as usize));
         while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_frame(cx)).await {
@@ -192,11 +208,13 @@ impl HttpBody for Body {
         let this = self.get_mut();
         let polled = match &mut this.kind {
             Kind::Empty => Poll::Ready(None),
+            Kind::Events(events) => events.poll(cx),
             Kind::Full(bytes) => {
                 let bytes = std::mem::take(bytes);
                 this.kind = Kind::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
+            Kind::Encoded(encoder) => encoder.poll_frame(cx),
             Kind::Wire { incoming, bound } => match Pin::new(incoming).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     this.silence = None;
@@ -236,6 +254,7 @@ impl HttpBody for Body {
             // A codec that knows the length stops polling at the last byte.
             if matches!(this.kind, Kind::Empty)
                 || matches!(&this.kind, Kind::Wire { incoming, .. } if incoming.is_end_stream())
+                || matches!(&this.kind, Kind::Encoded(encoder) if encoder.is_end())
             {
                 watch.end();
             }
@@ -246,8 +265,9 @@ impl HttpBody for Body {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Empty => true,
-            Kind::Full(_) => false,
+            Kind::Full(_) | Kind::Events(_) => false,
             Kind::Wire { incoming, .. } => incoming.is_end_stream(),
+            Kind::Encoded(encoder) => encoder.is_end(),
         }
     }
 
@@ -256,6 +276,7 @@ impl HttpBody for Body {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Wire { incoming, .. } => incoming.size_hint(),
+            Kind::Encoded(_) | Kind::Events(_) => SizeHint::default(),
         }
     }
 }

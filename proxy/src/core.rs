@@ -11,6 +11,7 @@ use bundle::StageKey;
 use crate::accept::request::Ids;
 use crate::integrate::aws::credentials::Credentialed;
 use crate::integrate::aws::credentials::environment::Environment;
+use crate::integrate::lambda::gate::Gates;
 use crate::integrate::upstream::Upstream;
 use crate::live::{self, Live};
 use crate::observe::Observer;
@@ -29,6 +30,8 @@ pub struct Core {
     pub ids: Ids,
     /// Connections to backends.
     pub upstream: Upstream,
+    /// Calls of functions in flight.
+    pub gates: Gates,
     /// Credentials for AWS services.
     pub aws: Credentialed,
     /// Access log and metrics of this core.
@@ -67,6 +70,7 @@ impl Core {
             generation: Cell::new(0),
             ids: Ids::new()?,
             upstream,
+            gates: Gates::default(),
             aws: Credentialed::new(Environment::of_process()),
             observer,
         }))

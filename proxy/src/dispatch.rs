@@ -49,7 +49,9 @@ pub fn dispatch(core: &Rc<Core>, exchange: &mut Exchange) -> Result<(), Rejectio
     let (stage, end) = host.stage(path).ok_or(Rejection::NoSuchStage)?;
     let stage = live.stages.get(stage).ok_or(Rejection::NoSuchStage)?;
     let resource_start = resource_start(path, end);
-    exchange.routed = Some(Routed { stage: Rc::clone(stage), route: None, parameters: Vec::new(), resource_start });
+    let (stage, custom_host) = (Rc::clone(stage), host.is_custom());
+    let parameters = Vec::new();
+    exchange.routed = Some(Routed { stage, route: None, parameters, resource_start, preflight: false, custom_host });
     method::route(exchange)
 }
 

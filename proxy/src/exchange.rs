@@ -88,6 +88,10 @@ pub struct Routed {
     pub parameters: Vec<Range<usize>>,
     /// Where the path below the stage begins in the canonical path: after the stage's name or the base path.
     pub resource_start: usize,
+    /// The host is a custom one.
+    pub custom_host: bool,
+    /// It asks what a page of another origin may do with the route, and the gateway answers that by itself.
+    pub preflight: bool,
 }
 
 impl Routed {

@@ -66,7 +66,10 @@ pub(crate) fn stage(name: &str, routes: &[Route]) -> StageBundle {
         gateway_responses: BTreeMap::new(),
         binary_media_types: Default::default(),
         minimum_compression_size: None,
+        functions: Default::default(),
         aws: Default::default(),
+        models: Default::default(),
+        cors: None,
     }
 }
 
@@ -79,6 +82,7 @@ pub(crate) fn route(method: &str, action: Action) -> Route {
         verb: if verb == "ANY" { Verb::Any } else { Verb::One(verb.to_owned()) },
         operation: None,
         requires: Default::default(),
+        validation: None,
         action,
     }
 }

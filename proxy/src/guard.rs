@@ -1,13 +1,18 @@
 //! The policies, in one list, in Amazon's order.
 
+mod validation;
+
 use std::rc::Rc;
 
 use bundle::route::Refusal;
+use http::header::CONTENT_ENCODING;
 
+use crate::compression;
 use crate::core::Core;
 use crate::exchange::{Exchange, Routed};
 use crate::live::Action;
 use crate::live::host::Host;
+use crate::live::validation::Validation;
 use crate::rejection::Rejection;
 
 /// Lets a request pass, or not.
@@ -19,13 +24,54 @@ pub async fn guard(core: &Rc<Core>, exchange: &mut Exchange) -> Result<(), Rejec
     // Nothing is served that dispatch found no route for.
     let route = exchange.routed.as_ref().and_then(Routed::route).ok_or(Rejection::NoSuchMethod)?;
     match &route.action {
-        Action::Refuse(refusal) => Err(refused(refusal)),
+        Action::Refuse(refusal) => return Err(refused(refusal)),
         Action::Mock(_)
         | Action::Http(_)
         | Action::HttpProxy(_)
         | Action::AwsService(_)
         | Action::AwsAction(_)
-        | Action::Backend(_) => Ok(()),
+        | Action::Backend(_)
+        | Action::LambdaProxy(_)
+        | Action::Lambda(_) => {}
+    }
+    // The last ones, because they read the body.
+    if unpacks(exchange) {
+        // Apart from the request's own state, which others need not carry.
+        Box::pin(compression::decode(exchange)).await?;
+    }
+    validate(exchange).await
+}
+
+/// Whether a packed body is unpacked: where the API has compression. Our own `backend` gets what was sent, unless its
+/// body must be read here.
+fn unpacks(exchange: &Exchange) -> bool {
+    let Some(routed) = exchange.routed.as_ref().filter(|routed| routed.stage.live.minimum_compression_size.is_some())
+    else {
+        return false;
+    };
+    exchange.headers.contains_key(CONTENT_ENCODING)
+        && routed.route().is_some_and(|route| match &route.action {
+            Action::Backend(_) => route.validation.as_ref().is_some_and(Validation::wants_body),
+            Action::Mock(_)
+            | Action::Http(_)
+            | Action::HttpProxy(_)
+            | Action::AwsService(_)
+            | Action::AwsAction(_)
+            | Action::LambdaProxy(_)
+            | Action::Lambda(_)
+            | Action::Refuse(_) => true,
+        })
+}
+
+async fn validate(exchange: &mut Exchange) -> Result<(), Rejection> {
+    let Some(routed) = exchange.routed.as_ref() else { return Ok(()) };
+    if routed.route().is_none_or(|route| route.validation.is_none()) {
+        return Ok(());
+    }
+    let (stage, index) = (Rc::clone(&routed.stage), routed.route);
+    match index.and_then(|index| stage.live.routes.get(index)?.validation.as_ref()) {
+        Some(validation) => Box::pin(validation::validate(exchange, validation)).await,
+        None => Ok(()),
     }
 }
 

@@ -5,8 +5,10 @@ pub mod backend;
 pub mod call;
 pub mod custom;
 pub mod http;
+pub mod lambda;
 pub mod mapping;
 pub mod mock;
+pub mod payload;
 pub mod trace;
 pub mod tunnel;
 pub mod upstream;
@@ -42,6 +44,8 @@ pub async fn integrate(core: &Rc<Core>, exchange: &mut Exchange) -> Result<Respo
         Action::AwsService(service) => aws::service::invoke(core, exchange, pool, service).await,
         Action::AwsAction(action) => aws::action::invoke(core, exchange, pool, action).await,
         Action::Backend(backend) => backend::forward(core, exchange, pool, backend).await,
+        Action::LambdaProxy(proxy) => lambda::proxy(core, exchange, pool, proxy).await,
+        Action::Lambda(custom) => lambda::map(core, exchange, pool, custom).await,
     }
 }
 

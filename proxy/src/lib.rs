@@ -9,6 +9,7 @@ pub mod proxy;
 pub mod worker;
 
 pub mod body;
+pub mod compression;
 pub mod context;
 pub mod exchange;
 pub mod rejection;

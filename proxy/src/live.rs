@@ -2,17 +2,21 @@
 
 pub mod aws;
 pub mod backend;
+pub mod cors;
 pub mod custom;
 pub mod gateway_response;
 pub mod host;
 pub mod http;
 pub mod http_api;
+pub mod lambda;
 pub mod mapping;
 pub mod mock;
+pub mod payload;
 pub mod selection;
 pub mod stage;
 pub mod template;
 pub mod text;
+pub mod validation;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};

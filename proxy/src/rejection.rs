@@ -25,6 +25,10 @@ pub enum Rejection {
     RequestAborted,
     /// The client's body stopped coming. 408.
     RequestTimeout,
+    /// Required parameters are missing; the message that names them. 400.
+    MissingParameters(String),
+    /// The body does not fit its model; what is wrong with it. 400 `Invalid request body`.
+    InvalidBody(String),
     /// A mapping wants JSON and the body is none. 400 `Invalid JSON in request body`.
     InvalidJsonBody,
     /// A template wants JSON and the body is none. 400.
@@ -39,6 +43,8 @@ pub enum Rejection {
     IntegrationFailure(String),
     /// The backend did not answer in time. 504.
     IntegrationTimeout,
+    /// A function's answer is none, or the function failed. 502.
+    MalformedFunctionAnswer(String),
     /// The backend is at its bounds (connections, queue). 503.
     Overloaded,
     /// A panic while serving this request. 500.

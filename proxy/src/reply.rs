@@ -1,5 +1,6 @@
 //! What the client gets: the one table from `Rejection` to status, error type and body.
 
+pub mod cors;
 mod table;
 mod value;
 
@@ -11,13 +12,14 @@ use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use crate::body::Body;
+use crate::compression::compress;
 use crate::core::Core;
 use crate::exchange::{Exchange, Routed};
 use crate::live::Action;
 use crate::live::gateway_response::{GatewayResponse, Value};
 use crate::live::template::choose;
 use crate::rejection::Rejection;
-use value::{ErrorContext, quoted, value};
+use value::{ErrorContext, escaped, quoted, value};
 
 pub use table::{Answer, Row, row};
 
@@ -32,6 +34,7 @@ pub fn finish(exchange: &Exchange, mut response: Response<Body>) -> Response<Bod
     // cache has.
     if is_amazon(exchange)
         && response.status() != StatusCode::NOT_MODIFIED
+        && !cors::is_preflight(exchange)
         && !response.headers().contains_key(CONTENT_TYPE)
     {
         response.headers_mut().insert(CONTENT_TYPE, JSON);
@@ -54,15 +57,15 @@ pub fn reject(core: &Rc<Core>, exchange: &mut Exchange, rejection: Rejection) ->
         Some((kind, status, response))
     });
     let response = match customised {
-        Some((kind, status, response)) => customise(exchange, &answer, kind, status, response),
+        Some((kind, status, response)) => customise(exchange, &answer, &rejection, kind, status, response),
         None => {
-            let message = match answer.message {
-                Some(table::INTERNAL_ERROR) if stage.is_some_and(|stage| stage.kind == ApiKind::Http) => {
-                    Some("Internal Server Error")
-                }
-                message => message,
+            let http_api = stage.is_some_and(|stage| stage.kind == ApiKind::Http);
+            let (number, message) = match (&rejection, rejection.message().or(answer.message)) {
+                (Rejection::IntegrationTimeout, _) if http_api => (503, Some("Service Unavailable")),
+                (_, Some(table::INTERNAL_ERROR)) if http_api => (answer.status, Some("Internal Server Error")),
+                (_, message) => (answer.status, message),
             };
-            Draft::new(&answer, status(answer.status), default_body(answer.kind, message)).into_response()
+            Draft::new(&answer, status(number), default_body(answer.kind, message)).into_response()
         }
     };
     complete(exchange, response)
@@ -72,19 +75,25 @@ pub fn reject(core: &Rc<Core>, exchange: &mut Exchange, rejection: Rejection) ->
 fn customise(
     exchange: &Exchange,
     answer: &Answer,
+    rejection: &Rejection,
     kind: GatewayResponseType,
     status: StatusCode,
     response: &GatewayResponse,
 ) -> Response<Body> {
-    let error = ErrorContext { message: answer.message, response_type: kind.name(), validation: None };
+    let message = rejection.message().or(answer.message);
+    let error = ErrorContext { message, response_type: kind.name(), validation: rejection.validation() };
     let accept = exchange.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
     let mut draft = Draft::new(answer, response.status.unwrap_or(status), String::new());
     match choose(&response.templates, accept, |template| &template.media_type) {
         Some(template) => {
+            // It quotes names and values, which would end the text of a JSON template.
+            let json = template.media_type.ends_with("json");
+            let escaped = error.validation.filter(|_| json).map(escaped);
+            let error = ErrorContext { validation: escaped.as_deref().or(error.validation), ..error };
             draft.body = template.text.render(|reference| value(exchange, &error, reference));
             draft.content_type = template.content_type.clone();
         }
-        None => draft.body = default_body(Some(kind), answer.message),
+        None => draft.body = default_body(Some(kind), message),
     }
     let mut customised = draft.into_response();
     for (name, source) in &response.headers {
@@ -133,6 +142,14 @@ fn default_body(kind: Option<GatewayResponseType>, message: Option<&str>) -> Str
 
 /// The request's names on every answer, and no body for `HEAD`.
 fn complete(exchange: &Exchange, mut response: Response<Body>) -> Response<Body> {
+    if let Some(stage) = exchange.routed.as_ref().map(|routed| &routed.stage.live) {
+        if let Some(minimum) = stage.minimum_compression_size {
+            compress(exchange, minimum, &mut response);
+        }
+        if let Some(cors) = &stage.cors {
+            cors::complete(exchange, cors, &mut response);
+        }
+    }
     if exchange.method == Method::HEAD
         && let Some(length) = response.body().length().filter(|&length| length > 0)
     {
@@ -148,7 +165,13 @@ fn complete(exchange: &Exchange, mut response: Response<Body>) -> Response<Body>
 fn is_amazon(exchange: &Exchange) -> bool {
     match exchange.routed.as_ref().and_then(Routed::route).map(|route| &route.action) {
         Some(
-            Action::Mock(_) | Action::Http(_) | Action::HttpProxy(_) | Action::AwsService(_) | Action::AwsAction(_),
+            Action::Mock(_)
+            | Action::Http(_)
+            | Action::HttpProxy(_)
+            | Action::AwsService(_)
+            | Action::AwsAction(_)
+            | Action::LambdaProxy(_)
+            | Action::Lambda(_),
         ) => true,
         Some(Action::Backend(_) | Action::Refuse(_)) | None => false,
     }

@@ -30,6 +30,9 @@ pub async fn serve(core: &Rc<Core>, exchange: Box<Exchange>) -> Response<Body> {
 /// The steps, in order. Each may end the request with a rejection.
 async fn answer(core: &Rc<Core>, exchange: &mut Exchange) -> Result<Response<Body>, Rejection> {
     dispatch::dispatch(core, exchange)?;
+    if reply::cors::is_preflight(exchange) {
+        return Ok(reply::cors::preflight(exchange));
+    }
     guard::guard(core, exchange).await?;
     integrate::integrate(core, exchange).await
 }

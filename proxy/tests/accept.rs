@@ -28,6 +28,7 @@ fn backend(url: String) -> BundleSet {
         verb: Verb::Any,
         operation: None,
         requires: Default::default(),
+        validation: None,
         action: Action::Serve(Box::new(Integration::Backend(target))),
     }];
     everywhere(vec![stage])

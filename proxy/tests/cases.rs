@@ -73,6 +73,16 @@ fn whole(case: &Value) -> bundle::StageBundle {
     if let Some(responses) = case.get("gatewayResponses") {
         stage.gateway_responses = serde_json::from_value(responses.clone()).expect("gateway responses");
     }
+    if let Some(models) = case.get("models") {
+        stage.models = serde_json::from_value(models.clone()).expect("models");
+    }
+    if let Some(cors) = case.get("cors") {
+        stage.cors = Some(serde_json::from_value(cors.clone()).expect("CORS"));
+    }
+    for media_type in case["binaryMediaTypes"].as_array().into_iter().flatten() {
+        stage.binary_media_types.insert(media_type.as_str().unwrap_or_default().to_owned());
+    }
+    stage.minimum_compression_size = case["minimumCompressionSize"].as_u64();
     if let Some(variables) = case.get("variables") {
         stage.variables = serde_json::from_value(variables.clone()).expect("variables");
     }
@@ -110,6 +120,7 @@ fn route(short: &Value) -> Value {
     json!({
         "resource": short["resource"], "resource_id": "abc123", "verb": verb,
         "requires": short.get("requires").cloned().unwrap_or(json!([])), "action": action,
+        "validation": short.get("validation").cloned(),
     })
 }
 

@@ -27,6 +27,7 @@ fn backend(address: SocketAddr, max_body_bytes: u64) -> BundleSet {
         verb: Verb::Any,
         operation: None,
         requires: Default::default(),
+        validation: None,
         action: Action::Serve(Box::new(Integration::Backend(target))),
     }];
     everywhere(vec![stage])

@@ -62,6 +62,11 @@ impl Template {
         }
     }
 
+    /// Is it `$input.body` and nothing else? Then the payload passes, be it text or not.
+    pub fn passes_body(&self) -> bool {
+        self.source.trim() == "$input.body"
+    }
+
     /// May `$context` be looked at? If not, the caller need not build it.
     pub fn mentions_context(&self) -> bool {
         self.mentions_context

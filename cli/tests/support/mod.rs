@@ -280,6 +280,12 @@ impl Client {
         read_response(&mut self.stream)
     }
 
+    /// When the first byte of the next answer came.
+    pub(crate) fn first_byte(&mut self) -> std::io::Result<Instant> {
+        self.stream.fill_buf()?;
+        Ok(Instant::now())
+    }
+
     pub(crate) fn receive(&mut self) -> std::io::Result<Response> {
         read_response(&mut self.stream)
     }

@@ -3,17 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bundle::ApiKind;
+use bundle::cors::Cors;
 use bundle::integration::Backend;
 use bundle::reply::{GatewayResponse, GatewayResponseType};
 use bundle::route::{Action, Refusal, Route, Verb};
+use bundle::validation::{self, Validation};
 use serde_json::Value;
 
 use super::draft::{Draft, note, refusal};
+use super::model::Models;
 use super::path::{Template, check_siblings};
 use super::pattern::Patterns;
 use super::security::Schemes;
 use super::validator::Validators;
-use super::{backend, gateway_response, integration, sweep};
+use super::{backend, cors, gateway_response, integration, sweep};
 use crate::finding::{Findings, Reason, Severity};
 use crate::ident;
 use crate::read::{Node, Operation, operations};
@@ -31,6 +34,8 @@ pub(crate) struct Api {
     pub(crate) gateway_responses: BTreeMap<GatewayResponseType, GatewayResponse>,
     pub(crate) binary_media_types: BTreeSet<String>,
     pub(crate) minimum_compression_size: Option<u64>,
+    pub(crate) models: validation::Models,
+    pub(crate) cors: Option<Cors>,
     /// False with `disableExecuteApiEndpoint`.
     pub(crate) default_host: bool,
 }
@@ -40,10 +45,17 @@ pub(super) struct Context<'d> {
     pub(super) kind: ApiKind,
     pub(super) schemes: Schemes<'d>,
     pub(super) validators: Validators,
+    pub(super) models: Models,
     pub(super) patterns: Patterns,
     pub(super) backend: Option<Result<Backend, Refusal>>,
     /// Set when the whole API is guarded by something that is not enforced.
     policy: Option<Refusal>,
+}
+
+impl Context<'_> {
+    pub(super) fn http_api(&self) -> bool {
+        self.kind == ApiKind::Http
+    }
 }
 
 /// A path and its operations, before they are lowered.
@@ -80,6 +92,7 @@ pub(crate) fn lower(contract: &Contract, findings: &mut Findings) -> Option<Api>
         kind,
         schemes: Schemes::read(&root, findings),
         validators: Validators::read(&root, findings),
+        models: Models::new(&root),
         patterns: Patterns::default(),
         backend: backend::lower(contract, findings),
         policy: policy(&root, findings),
@@ -91,6 +104,8 @@ pub(crate) fn lower(contract: &Contract, findings: &mut Findings) -> Option<Api>
         gateway_responses: gateway_response::lower(&root, findings),
         binary_media_types: binary_media_types(&root, findings),
         minimum_compression_size: compression(&root, findings),
+        models: context.models.into_wire(),
+        cors: cors::lower(&root, findings),
         default_host: settings(&root, findings),
     })
 }
@@ -159,8 +174,8 @@ fn routes(root: &Node<'_>, context: &mut Context<'_>, findings: &mut Findings) -
     let mut routes = Routes::default();
     for item in prepared {
         for operation in &item.operations {
-            let action = lower_operation(operation, &item, context, findings);
-            routes.add(operation, &item, action, findings);
+            let (action, validation) = lower_operation(operation, &item, context, findings);
+            routes.add(operation, &item, action, validation, findings);
         }
     }
     usable.then(|| routes.into_sorted())
@@ -195,7 +210,7 @@ fn lower_operation(
     item: &Prepared<'_>,
     context: &mut Context<'_>,
     findings: &mut Findings,
-) -> Action {
+) -> (Action, Option<Validation>) {
     let mut draft = Draft::new(findings);
     // What refuses the whole path or API; the route's own faults are worth knowing all the same.
     if let Some(refusal) = item.refusal.as_ref().or(context.policy.as_ref()) {
@@ -207,15 +222,16 @@ fn lower_operation(
         draft.refuse(Reason::UnresolvedReference, "the operation is a reference to nothing");
     }
     context.schemes.guard(operation, &mut draft);
-    context.validators.check(operation, &mut draft);
+    let validation = context.validators.lower(operation, &mut context.models, &mut draft);
     check_parameters(operation, &item.template, &mut draft);
     let integration = integration::lower(operation, context, &mut draft);
-    match (draft.into_refusal(), integration) {
+    let action = match (draft.into_refusal(), integration) {
         (None, Some(integration)) => Action::Serve(Box::new(integration)),
         (Some(refusal), _) => Action::Refuse(refusal),
         // Whoever returns no integration has said why.
         (None, None) => Action::Refuse(refusal(Reason::NoIntegration, "nothing answers here")),
-    }
+    };
+    (action, validation)
 }
 
 fn check_parameters(operation: &Operation<'_>, template: &Template, draft: &mut Draft<'_>) {
@@ -232,7 +248,14 @@ fn check_parameters(operation: &Operation<'_>, template: &Template, draft: &mut 
 struct Routes(BTreeMap<(String, Verb), Route>);
 
 impl Routes {
-    fn add(&mut self, operation: &Operation<'_>, item: &Prepared<'_>, action: Action, findings: &mut Findings) {
+    fn add(
+        &mut self,
+        operation: &Operation<'_>,
+        item: &Prepared<'_>,
+        action: Action,
+        validation: Option<Validation>,
+        findings: &mut Findings,
+    ) {
         let resource = item.template.resource.clone();
         let key = (item.template.shape(), operation.verb.clone());
         if let Some(known) = self.0.get_mut(&key) {
@@ -248,7 +271,8 @@ impl Routes {
             resource,
             verb: operation.verb.clone(),
             operation: operation_id,
-            requires: BTreeSet::new(),
+            requires: validation.iter().map(|_| validation::GUARD.to_owned()).collect(),
+            validation,
             action,
         };
         self.0.insert(key, route);
@@ -279,8 +303,6 @@ fn binary_media_types(root: &Node<'_>, findings: &mut Findings) -> BTreeSet<Stri
     if !list.value.is_array() {
         let text = "`x-amazon-apigateway-binary-media-types` is a list";
         findings.document(Severity::Error, Reason::Malformed, &list.pointer, text);
-    } else if !types.is_empty() {
-        note(findings, Feature::BinaryMediaTypes, true, &list.pointer);
     }
     types
 }
@@ -288,10 +310,7 @@ fn binary_media_types(root: &Node<'_>, findings: &mut Findings) -> BTreeSet<Stri
 fn compression(root: &Node<'_>, findings: &mut Findings) -> Option<u64> {
     let node = root.get("x-amazon-apigateway-minimum-compression-size")?;
     match node.loose_integer() {
-        Some(size) if size <= MAX_COMPRESSION_SIZE => {
-            note(findings, Feature::Compression, true, &node.pointer);
-            Some(size)
-        }
+        Some(size) if size <= MAX_COMPRESSION_SIZE => Some(size),
         _ => {
             let text = "Invalid minimum compression size, must be between 0 and 10485760";
             findings.document(Severity::Error, Reason::InvalidSetting, &node.pointer, text);
@@ -313,9 +332,6 @@ fn settings(root: &Node<'_>, findings: &mut Findings) -> bool {
                 findings.document(Severity::Error, Reason::InvalidEnum, &source.pointer, text);
             }
         }
-    }
-    if let Some(cors) = root.get("x-amazon-apigateway-cors") {
-        note(findings, Feature::Cors, true, &cors.pointer);
     }
     let servers = root.get("servers").map(|list| list.items()).unwrap_or_default();
     let mut default_host = true;

@@ -10,12 +10,6 @@ use crate::support::Feature;
 
 const SHAPE: &str = "arn:aws:apigateway:REGION:SERVICE:action/NAME or …:path/PATH";
 
-/// Whether the integration's ARN is one of Lambda's.
-pub(super) fn is_lambda(node: &Node<'_>) -> bool {
-    let uri = node.get("uri");
-    uri.as_ref().and_then(Node::text).is_some_and(|uri| uri.contains(":lambda:"))
-}
-
 /// Reads where an AWS integration goes. `None` has been reported.
 pub(super) fn lower(
     node: &Node<'_>,
@@ -25,7 +19,7 @@ pub(super) fn lower(
     draft: &mut Draft<'_>,
 ) -> Option<AwsService> {
     let method = method(node, "AWS", draft);
-    let timeout_ms = timeout(node, http_api, draft);
+    let timeout_ms = timeout(node, http_api, false, draft);
     vpc_link(node, draft);
     let role = role(node, draft);
     let uri = node.get("uri");

@@ -67,7 +67,7 @@ pub(super) fn lower(contract: &Contract, findings: &mut Findings) -> Option<Resu
     })
 }
 
-fn service_target(own: &str, service: &ServiceRef) -> Result<BackendTarget, (Reason, &'static str, String)> {
+pub(super) fn service_target(own: &str, service: &ServiceRef) -> Result<BackendTarget, (Reason, &'static str, String)> {
     let ServiceRef { name, namespace, port, scheme } = service;
     let namespace = namespace.as_deref().unwrap_or(own);
     if !is_label(name) || !is_label(namespace) {

@@ -13,11 +13,19 @@ const VERBS: [&str; 8] = ["GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "H
 
 /// Shortest and longest timeout; beyond 29 s by quota.
 const TIMEOUT_MS: std::ops::RangeInclusive<u64> = 50..=300_000;
+/// Longest timeout of an answer that streams.
+const STREAM_TIMEOUT_MS: u64 = 900_000;
 
 /// Reads where an HTTP or HTTP_PROXY integration goes. `None` has been reported.
-pub(super) fn lower(node: &Node<'_>, kind: &str, http_api: bool, draft: &mut Draft<'_>) -> Option<Endpoint> {
+pub(super) fn lower(
+    node: &Node<'_>,
+    kind: &str,
+    http_api: bool,
+    stream: bool,
+    draft: &mut Draft<'_>,
+) -> Option<Endpoint> {
     let method = method(node, kind, draft);
-    let timeout_ms = timeout(node, http_api, draft);
+    let timeout_ms = timeout(node, http_api, stream, draft);
     let (skip_tls_verification, server_name) = tls(node, draft);
     if let Some(credentials) = node.get("credentials") {
         draft.wants(Feature::HttpCredentials, &credentials);
@@ -49,13 +57,11 @@ pub(super) fn lower(node: &Node<'_>, kind: &str, http_api: bool, draft: &mut Dra
     Some(Endpoint { uri: text.to_owned(), method: method?, timeout_ms, skip_tls_verification, server_name })
 }
 
-/// Checks what an AWS or AWS_PROXY integration names, and asks for the feature it is.
-pub(super) fn check_aws(node: &Node<'_>, kind: &str, http_api: bool, draft: &mut Draft<'_>) {
-    timeout(node, http_api, draft);
+/// Checks what an AWS_PROXY integration names that is neither a function's nor an action's, and asks for the feature
+/// it is.
+pub(super) fn check_proxy(node: &Node<'_>, http_api: bool, draft: &mut Draft<'_>) {
+    timeout(node, http_api, false, draft);
     vpc_link(node, draft);
-    if kind == "AWS" {
-        method(node, kind, draft);
-    }
     let uri = node.get("uri");
     let at = uri.as_ref().unwrap_or(node);
     if uri.as_ref().is_some_and(|uri| uri.value.is_object()) {
@@ -63,21 +69,17 @@ pub(super) fn check_aws(node: &Node<'_>, kind: &str, http_api: bool, draft: &mut
         return;
     }
     let text = uri.as_ref().and_then(Node::text).unwrap_or_default();
-    let action = text.contains(":path/") || text.contains(":action/");
-    let plain_function = http_api && text.contains(":lambda:");
     if !text.starts_with("arn:") {
         draft.error(Reason::InvalidUri, at, "Invalid ARN specified in the request");
-    } else if !action && !plain_function {
+    } else if !text.contains(":path/") && !text.contains(":action/") {
         draft.error(Reason::InvalidUri, at, "AWS ARN for integration must contain path or action");
-    } else if kind == "AWS_PROXY" && !text.contains(":lambda:") && !text.contains(":firehose:") {
+    } else if !text.contains(":firehose:") {
         let text = "Integrations of type 'AWS_PROXY' currently only supports Lambda function and Firehose stream \
                     invocations.";
         draft.error(Reason::InvalidUri, at, text);
-    } else if kind == "AWS_PROXY" && text.contains(":firehose:") {
+    } else {
         draft.wants(Feature::FirehoseProxy, at);
-        return;
     }
-    draft.wants(if kind == "AWS" { Feature::AwsService } else { Feature::LambdaProxy }, node);
 }
 
 /// The verb sent: outer `None` has been reported, the inner one is the client's own.
@@ -100,13 +102,14 @@ pub(super) fn method(node: &Node<'_>, kind: &str, draft: &mut Draft<'_>) -> Opti
     Some((text != "ANY").then_some(text))
 }
 
-pub(super) fn timeout(node: &Node<'_>, http_api: bool, draft: &mut Draft<'_>) -> u64 {
+pub(super) fn timeout(node: &Node<'_>, http_api: bool, stream: bool, draft: &mut Draft<'_>) -> u64 {
     let default = if http_api { 30_000 } else { 29_000 };
     let Some(written) = node.get("timeoutInMillis") else { return default };
+    let longest = if stream { STREAM_TIMEOUT_MS } else { *TIMEOUT_MS.end() };
     match written.loose_integer() {
-        Some(timeout) if TIMEOUT_MS.contains(&timeout) => timeout,
+        Some(timeout) if (*TIMEOUT_MS.start()..=longest).contains(&timeout) => timeout,
         _ => {
-            let text = format!("`timeoutInMillis` is {} to {}", TIMEOUT_MS.start(), TIMEOUT_MS.end());
+            let text = format!("`timeoutInMillis` is {} to {longest}", TIMEOUT_MS.start());
             draft.error(Reason::InvalidTimeout, &written, text);
             default
         }

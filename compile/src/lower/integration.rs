@@ -1,14 +1,12 @@
 //! Integrations: what stands behind a route.
 
-use bundle::ApiKind;
 use bundle::integration::{ContentHandling, Http, HttpProxy, Integration, Mock, Passthrough, RequestMapping};
 
 use super::api::Context;
 use super::draft::Draft;
-use super::{aws_service, endpoint, http_api, mapping, mock, response, subtype, template};
+use super::{aws_service, endpoint, http_api, lambda, mapping, mock, response, subtype, template};
 use crate::finding::Reason;
 use crate::read::{Node, Operation};
-use crate::support::Feature;
 
 pub(super) const FIELD: &str = "x-amazon-apigateway-integration";
 
@@ -66,7 +64,8 @@ pub(super) fn lower(operation: &Operation<'_>, context: &Context<'_>, draft: &mu
     }
     check_fields(&node, draft);
     let kind = node.get("type").and_then(|node| node.text()).unwrap_or_default().to_ascii_uppercase();
-    let is_http_api = context.kind == ApiKind::Http;
+    let stream = streams(&node, &kind, draft);
+    let is_http_api = context.http_api();
     match kind.as_str() {
         "MOCK" => Some(Integration::Mock(Mock {
             request: mock::request(&node, is_http_api, draft),
@@ -75,7 +74,7 @@ pub(super) fn lower(operation: &Operation<'_>, context: &Context<'_>, draft: &mu
         "HTTP" => {
             let request = request(&node, is_http_api, draft);
             let responses = response::lower(&node, &context.patterns, draft);
-            let endpoint = endpoint::lower(&node, &kind, is_http_api, draft)?;
+            let endpoint = endpoint::lower(&node, &kind, is_http_api, stream, draft)?;
             Some(Integration::Http(Http { endpoint, request, responses }))
         }
         "HTTP_PROXY" => {
@@ -84,10 +83,10 @@ pub(super) fn lower(operation: &Operation<'_>, context: &Context<'_>, draft: &mu
                 true => (http_api::request(&node, draft), http_api::responses(&node, draft)),
                 false => Default::default(),
             };
-            let endpoint = endpoint::lower(&node, &kind, is_http_api, draft)?;
+            let endpoint = endpoint::lower(&node, &kind, is_http_api, stream, draft)?;
             Some(Integration::HttpProxy(HttpProxy { endpoint, parameters, changes, response_changes }))
         }
-        "AWS" if !aws_service::is_lambda(&node) => {
+        "AWS" if !lambda::is_function(&node) => {
             let request = request(&node, is_http_api, draft);
             let responses = response::lower(&node, &context.patterns, draft);
             aws_service::lower(&node, is_http_api, request, responses, draft).map(Integration::AwsService)
@@ -95,8 +94,9 @@ pub(super) fn lower(operation: &Operation<'_>, context: &Context<'_>, draft: &mu
         "AWS_PROXY" if node.get("integrationSubtype").is_some() => {
             subtype::lower(&node, draft).map(Integration::AwsAction)
         }
-        "AWS" | "AWS_PROXY" => {
-            endpoint::check_aws(&node, &kind, is_http_api, draft);
+        "AWS" | "AWS_PROXY" if lambda::is_function(&node) => lambda::lower(&node, &kind, context, stream, draft),
+        "AWS_PROXY" => {
+            endpoint::check_proxy(&node, is_http_api, draft);
             // What else is wrong with it is wrong today.
             request(&node, is_http_api, draft);
             response::lower(&node, &context.patterns, draft);
@@ -120,12 +120,16 @@ fn check_fields(node: &Node<'_>, draft: &mut Draft<'_>) {
             draft.warning(Reason::UnknownField, &field, format!("an integration has no field `{key}`"));
         }
     }
-    if let Some(mode) = node.get("responseTransferMode") {
-        let modes = [("BUFFERED", false), ("STREAM", true)];
-        if choice(&mode, &modes, draft) == Some(true) {
-            draft.wants(Feature::Streaming, &mode);
-        }
+}
+
+/// `responseTransferMode`. Answers of HTTP backends stream whatever it says; it lengthens the time they may take.
+fn streams(node: &Node<'_>, kind: &str, draft: &mut Draft<'_>) -> bool {
+    let Some(mode) = node.get("responseTransferMode") else { return false };
+    let stream = choice(&mode, &[("BUFFERED", false), ("STREAM", true)], draft) == Some(true);
+    if stream && !matches!(kind, "AWS_PROXY" | "HTTP_PROXY") {
+        draft.error(Reason::InvalidSetting, &mode, "only HTTP_PROXY and AWS_PROXY integrations stream");
     }
+    stream
 }
 
 /// How the request is made.
@@ -149,9 +153,7 @@ pub(super) fn content_handling(node: &Node<'_>, draft: &mut Draft<'_>) -> Option
     let node = node.get("contentHandling")?;
     let kinds =
         [("CONVERT_TO_BINARY", ContentHandling::ConvertToBinary), ("CONVERT_TO_TEXT", ContentHandling::ConvertToText)];
-    let handling = choice(&node, &kinds, draft)?;
-    draft.wants(Feature::ContentHandling, &node);
-    Some(handling)
+    choice(&node, &kinds, draft)
 }
 
 /// One of several words, in any case.

@@ -1,5 +1,8 @@
 //! A Stage: what is live of an API, with which settings.
 
+use std::collections::BTreeMap;
+
+use bundle::integration::BackendTarget;
 use bundle::{ApiKind, StageKey};
 use crds::StageSpec;
 use crds::reference::NameRef;
@@ -7,13 +10,13 @@ use crds::stage::{AccessLog, Canary, Function, StageCache};
 
 use super::api::Api;
 use super::draft::note;
-use super::{aws, endpoint, host, method_settings, variable};
+use super::{aws, backend, endpoint, host, method_settings, variable};
 use crate::finding::{Findings, Reason, Severity};
+use crate::quantity;
 use crate::read::escape;
 use crate::support::Feature;
 use crate::unit::HostClaim;
 use crate::world::StageInputs;
-use crate::{lower::host::is_label, quantity};
 
 const MAX_STAGE_NAME: usize = 128;
 
@@ -25,9 +28,10 @@ pub(crate) struct Settings {
     pub(crate) named: bool,
     pub(crate) gateway: String,
     pub(crate) hosts: Vec<HostClaim>,
-    pub(crate) variables: std::collections::BTreeMap<String, String>,
+    pub(crate) variables: BTreeMap<String, String>,
     pub(crate) account_id: String,
     pub(crate) region: String,
+    pub(crate) functions: BTreeMap<String, BackendTarget>,
     pub(crate) aws: bundle::aws::Aws,
 }
 
@@ -71,8 +75,14 @@ pub(crate) fn lower(inputs: &StageInputs, api: Option<&Api>, findings: &mut Find
         }
         note(findings, Feature::AccessLogFormat, false, "/spec/accessLog/format");
     }
+    let mut targets = BTreeMap::new();
     for (name, function) in functions {
-        check_function(name, function, &inputs.key.namespace, findings);
+        match self::function(function, &inputs.key.namespace) {
+            Ok(target) => drop(targets.insert(name.clone(), target)),
+            Err((reason, text)) => {
+                findings.object(Severity::Error, reason, format!("/spec/functions/{}", escape(name)), text);
+            }
+        }
     }
     let aws::Settings { region, account_id, calls } =
         aws.as_ref().map(|written| aws::settings(written, inputs.access_key.as_ref(), findings)).unwrap_or_default();
@@ -84,6 +94,7 @@ pub(crate) fn lower(inputs: &StageInputs, api: Option<&Api>, findings: &mut Find
         variables: variable::lower(variables, "/spec/variables", findings),
         account_id: account_id.unwrap_or_else(|| inputs.account_id.clone()),
         region: region.unwrap_or_else(|| inputs.region.clone()),
+        functions: targets,
         aws: calls,
     }
 }
@@ -115,20 +126,20 @@ fn check_cache(cache: &StageCache, findings: &mut Findings) {
     }
 }
 
-fn check_function(name: &str, function: &Function, own: &str, findings: &mut Findings) {
+/// Who answers for a function.
+fn function(function: &Function, own: &str) -> Result<BackendTarget, (Reason, String)> {
     let Function { service, url } = function;
-    let at = format!("/spec/functions/{}", escape(name));
-    let text = match (service, url) {
-        (Some(service), None) => {
-            let namespace = service.namespace.as_deref().unwrap_or(own);
-            if is_label(&service.name) && is_label(namespace) && service.port != 0 {
-                return;
-            }
-            format!("`{namespace}/{}:{}` names no port of a Service", service.name, service.port)
+    match (service, url) {
+        (Some(service), None) => backend::service_target(own, service).map_err(|(reason, _, text)| match reason {
+            Reason::InvalidBackend => (Reason::InvalidFunction, text),
+            reason => (reason, text),
+        }),
+        (None, Some(url)) if endpoint::is_http_uri(url) && !url.contains(['?', '#', '{']) => {
+            Ok(BackendTarget::Url(url.clone()))
         }
-        (None, Some(url)) if endpoint::is_http_uri(url) => return,
-        (None, Some(url)) => format!("`{url}` is no absolute http or https URL"),
-        _ => "exactly one of `service` and `url` is needed".to_owned(),
-    };
-    findings.object(Severity::Error, Reason::InvalidFunction, at, text);
+        (None, Some(url)) => Err((Reason::InvalidFunction, format!("`{url}` is no absolute http or https URL"))),
+        (None, None) | (Some(_), Some(_)) => {
+            Err((Reason::InvalidFunction, "exactly one of `service` and `url` is needed".to_owned()))
+        }
+    }
 }

@@ -20,7 +20,7 @@ pub(super) fn lower(node: &Node<'_>, draft: &mut Draft<'_>) -> Option<AwsAction>
         draft.error(Reason::InvalidEnum, &written, format!("{} is none of {}", written.shown(), known.join(", ")));
         return None;
     };
-    let timeout_ms = timeout(node, true, draft);
+    let timeout_ms = timeout(node, true, false, draft);
     let role = aws_service::role(node, draft);
     let mut action = AwsAction {
         subtype,

@@ -31,7 +31,7 @@ pub(super) fn templates(owner: &Node<'_>, key: &str, draft: &mut Draft<'_>) -> T
 }
 
 /// Media types are compared without parameters and in lower case; `$default` stands as it is.
-fn media_type(key: &str) -> String {
+pub(super) fn media_type(key: &str) -> String {
     if key.starts_with('$') {
         return key.to_owned();
     }

@@ -202,7 +202,9 @@ impl Loaded {
                 | Action::HttpProxy(_)
                 | Action::AwsService(_)
                 | Action::AwsAction(_)
-                | Action::Backend(_) => {}
+                | Action::Backend(_)
+                | Action::LambdaProxy(_)
+                | Action::Lambda(_) => {}
             }
         }
         for Broken { stage: key, route, message } in broken {

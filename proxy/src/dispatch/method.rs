@@ -6,6 +6,7 @@ use http::{HeaderName, Method};
 use crate::exchange::Exchange;
 use crate::live::{Action, Stage};
 use crate::rejection::Rejection;
+use crate::reply::cors::preflight_for;
 
 const METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-http-method-override");
 
@@ -21,9 +22,19 @@ pub(super) fn route(exchange: &mut Exchange) -> Result<(), Rejection> {
         Some("") | None => "/",
         Some(resource) => resource,
     };
+    // A preflight is about the route of the verb that it names.
+    let asked = stage.cors.as_ref().and_then(|_| preflight_for(&exchange.method, &exchange.headers));
     let mut find = |method: &Method| stage.router.find(method, resource, routed.resource_start, &mut routed.parameters);
     // The override is Amazon's, so it leads to Amazon's integrations only: a `backend` gets the verb as it was sent,
     // and may well know the header itself.
+    if let Some(method) = asked {
+        let index = find(&method);
+        if stage.kind == ApiKind::Http || index.is_some_and(|index| is_backend(stage, index)) {
+            routed.route = index;
+            routed.preflight = true;
+            return Ok(());
+        }
+    }
     if let Some(method) = wanted.filter(|_| stage.kind == ApiKind::Rest) {
         let index = find(&method).filter(|&index| !is_backend(stage, index));
         routed.route = index.or_else(|| find(&exchange.method).filter(|&index| is_backend(stage, index)));

@@ -4,9 +4,6 @@
 //! An integration calls [`prepare`], asks its backend with what that made, and hands the backend's answer to
 //! [`respond`]; a MOCK has no backend in between.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use bundle::integration::ContentHandling;
 use bundle::mapping::Source;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -20,6 +17,7 @@ use crate::integrate::mapping::headers::mapped_to_client;
 use crate::integrate::mapping::overrides::{self, Overridden};
 use crate::integrate::mapping::parameters::{MAX_BODY, Setter, Values, collect, lossy, within};
 use crate::integrate::mapping::template::render;
+use crate::integrate::payload::{Conversion, Payload, decode, of_answer, of_request};
 use crate::live::custom::Custom;
 use crate::live::mapping::Wants;
 use crate::live::selection::{self, Selector, Value};
@@ -65,19 +63,29 @@ pub async fn prepare(exchange: &mut Exchange, custom: &Custom) -> Result<Mapped,
     let content_type = exchange.headers.get(CONTENT_TYPE).map(|value| lossy(value).into_owned());
     let template = custom.templates.select(content_type.as_deref())?;
     let wants = custom.parameters.wants;
-    if template.is_none() && wants == Wants::Nothing {
-        // contentHandling of the request: converts the body here if it has one, without a template in its way.
+    let conversion = match &exchange.routed {
+        Some(routed) => of_request(&routed.stage.live.binary_types, content_type.as_deref(), custom.content_handling),
+        None => Conversion::Text,
+    };
+    if template.is_none() && wants == Wants::Nothing && conversion == Conversion::Bytes {
         let body = within(MAX_BODY as u64, exchange).await?;
         return Ok(Mapped { body, document: None, overridden: Overridden::default(), overrides: None });
     }
-    let input = collect(exchange).await?;
-    // contentHandling of the request: converts `input` here, before the template reads it.
+    let payload = conversion.apply(collect(exchange).await?)?;
+    readable(template, &payload)?;
+    let binary = matches!(payload, Payload::Bytes(_));
+    let input = payload.into_bytes();
     let Some(template) = template else {
-        let document = Document::read(input.clone(), wants).map_err(|NotJson| Rejection::InvalidJsonBody)?;
+        let document = match wants {
+            Wants::Nothing => None,
+            wants => Some(Document::read(input.clone(), wants).map_err(|NotJson| Rejection::InvalidJsonBody)?),
+        };
         let (overridden, overrides) = Default::default();
-        return Ok(Mapped { body: Body::full(input), document: Some(document), overridden, overrides });
+        return Ok(Mapped { body: Body::full(input), document, overridden, overrides });
     };
     let overrides = template.mentions_context().then(vtl::Overrides::new);
+    // The template that passes bytes renders them as they are.
+    let body = if binary { input.clone() } else { Bytes::new() };
     let rendered = render(template, exchange, &input, overrides.as_ref(), wants == Wants::Json)?;
     let document = match (wants, rendered.json) {
         (Wants::Nothing, _) => None,
@@ -86,7 +94,8 @@ pub async fn prepare(exchange: &mut Exchange, custom: &Custom) -> Result<Mapped,
         (Wants::Json, None) => return Err(Rejection::InvalidJsonBody),
     };
     let overridden = overrides.as_ref().map(Overridden::read).transpose()?.unwrap_or_default();
-    Ok(Mapped { body: Body::full(rendered.text), document, overridden, overrides })
+    let body = if binary { Body::full(body) } else { Body::full(rendered.text) };
+    Ok(Mapped { body, document, overridden, overrides })
 }
 
 /// Makes the client's answer of what the backend said: selects the integration response, maps its headers, renders its
@@ -109,9 +118,18 @@ pub async fn respond(
     let mut content_type = JSON;
     let mut overrides = mapped.overrides;
     let mut document = None;
-    if template.is_some() || selected.wants != Wants::Nothing {
+    let conversion = conversion(exchange, selected, &parts.headers, accept.as_deref());
+    if template.is_some() || selected.wants != Wants::Nothing || conversion != Conversion::Bytes {
         let input = body.collect(MAX_BODY).await.map_err(broken)?;
-        // contentHandling of the response: converts `input` here, before the template reads it.
+        // Where there is a template, base64 is what it makes. A MOCK has nothing that could be bytes, so only its
+        // definition can say that its template makes them.
+        let decodes = template.is_some() && conversion == Conversion::Decode;
+        let conversion = if decodes { Conversion::Text } else { conversion };
+        let decodes = decodes && (selected.content_handling.is_some() || !input.is_empty());
+        let payload = conversion.apply(input)?;
+        readable(template.map(|(_, template)| template), &payload)?;
+        let binary = matches!(payload, Payload::Bytes(_));
+        let input = payload.into_bytes();
         let json;
         (body, json) = match template {
             Some((media_type, template)) => {
@@ -124,7 +142,12 @@ pub async fn respond(
                 let wants_json = selected.wants == Wants::Json;
                 let rendered =
                     render(template, exchange, &input, overrides.as_ref(), wants_json).map_err(not_the_clients)?;
-                (Body::full(converted(selected, rendered.text)?), rendered.json.filter(|_| wants_json))
+                let body = match (binary, decodes) {
+                    (true, _) => input.clone(),
+                    (false, true) => decode(rendered.text.as_bytes())?,
+                    (false, false) => rendered.text.into(),
+                };
+                (Body::full(body), rendered.json.filter(|_| wants_json))
             }
             None => (Body::full(input.clone()), None),
         };
@@ -136,7 +159,6 @@ pub async fn respond(
             })?),
         };
     }
-    // contentHandling of the response without a template: converts `body` here.
     let mut response = Response::new(body);
     *response.status_mut() = selected.status;
     let headers = response.headers_mut();
@@ -156,14 +178,25 @@ pub async fn respond(
     Ok(response)
 }
 
-/// contentHandling of the response, after the template: base64 becomes bytes.
-fn converted(selected: &selection::Response, text: String) -> Result<Bytes, Rejection> {
-    match selected.content_handling {
-        Some(ContentHandling::ConvertToBinary) => STANDARD
-            .decode(text.trim())
-            .map(Bytes::from)
-            .map_err(|_| Rejection::Configuration("the response template rendered no base64".to_owned())),
-        Some(ContentHandling::ConvertToText) | None => Ok(text.into()),
+/// What becomes of the backend's body.
+fn conversion(
+    exchange: &Exchange,
+    selected: &selection::Response,
+    answer: &HeaderMap,
+    accept: Option<&str>,
+) -> Conversion {
+    let Some(routed) = &exchange.routed else { return Conversion::Text };
+    let content_type = answer.get(CONTENT_TYPE).map(lossy);
+    of_answer(&routed.stage.live.binary_types, content_type.as_deref(), accept, selected.content_handling)
+}
+
+/// A template reads text: bytes only pass, and by a template that does nothing else.
+fn readable(template: Option<&vtl::Template>, payload: &Payload) -> Result<(), Rejection> {
+    match (template, payload) {
+        (Some(template), Payload::Bytes(_)) if !template.passes_body() => {
+            Err(Rejection::Configuration("a template cannot read a binary payload; `$input.body` passes it".to_owned()))
+        }
+        (Some(_) | None, Payload::Bytes(_) | Payload::Text(_)) => Ok(()),
     }
 }
 

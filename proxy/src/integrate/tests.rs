@@ -5,4 +5,5 @@ mod harness;
 mod http;
 mod http_api;
 mod reverse;
+mod templates;
 mod tls;

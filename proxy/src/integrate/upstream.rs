@@ -26,6 +26,7 @@ pub use pool::Pool;
 use crate::integrate::upstream::connect::{Connected, Counted, connect};
 use crate::integrate::upstream::pool::Speaks;
 use crate::live::backend::Target;
+use crate::live::lambda::{Callee, Function};
 use crate::live::{Action, Route};
 use crate::options::Options;
 use crate::proxy::Shared;
@@ -84,14 +85,27 @@ impl Upstream {
             Action::Refuse(_) | Action::Mock(_) => return None,
             Action::Http(http) => http.endpoint.uri.destination()?.clone(),
             Action::HttpProxy(http) => http.endpoint.uri.destination()?.clone(),
+            Action::Backend(backend) => self.destination(&backend.target)?,
+            Action::LambdaProxy(lambda) => self.of_function(&lambda.function)?,
+            Action::Lambda(lambda) => self.of_function(&lambda.function)?,
             Action::AwsService(service) => service.destination.clone(),
             Action::AwsAction(action) => action.destination.clone(),
-            Action::Backend(backend) => match &backend.target {
-                Target::Url(destination) => destination.clone(),
-                Target::Service { namespace, name, port, scheme } => self.service(namespace, name, *port, *scheme)?,
-            },
         };
         self.pool(&destination).ok()
+    }
+
+    fn of_function(&self, function: &Function) -> Option<Destination> {
+        match &function.callee {
+            Callee::Stage(target) => self.destination(target),
+            Callee::Amazon { endpoint, .. } => Some(endpoint.destination.clone()),
+        }
+    }
+
+    fn destination(&self, target: &Target) -> Option<Destination> {
+        match target {
+            Target::Url(destination) => Some(destination.clone()),
+            Target::Service { namespace, name, port, scheme } => self.service(namespace, name, *port, *scheme),
+        }
     }
 
     /// The pool of an endpoint.

@@ -1,5 +1,6 @@
 //! Our own reverse proxy, parsed.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bundle::StageBundle;
@@ -38,19 +39,29 @@ impl Backend {
     pub fn parse(backend: &bundle::integration::Backend, stage: &StageBundle) -> Result<Self, String> {
         let bundle::integration::Backend { target, response_header_timeout_ms, idle_timeout_ms, max_body_bytes } =
             backend;
-        let (target, base) = match target {
-            BackendTarget::Url(url) => parse_url(&with_variables(url, &stage.variables))?,
-            BackendTarget::Service { namespace, name, port, scheme } => {
-                let (namespace, name) = (namespace.as_str().into(), name.as_str().into());
-                (Target::Service { namespace, name, port: *port, scheme: *scheme }, "".into())
-            }
-        };
+        let (target, base) = Target::parse(target, &stage.variables)?;
         Ok(Self {
             target,
             base,
             response_header_timeout: Duration::from_millis(*response_header_timeout_ms),
             idle_timeout: Duration::from_millis(*idle_timeout_ms),
             max_body: *max_body_bytes,
+        })
+    }
+}
+
+impl Target {
+    /// Where it is, and what is put before a path there.
+    ///
+    /// # Errors
+    /// For what is no address, as a sentence.
+    pub fn parse(target: &BackendTarget, variables: &BTreeMap<String, String>) -> Result<(Self, Box<str>), String> {
+        Ok(match target {
+            BackendTarget::Url(url) => parse_url(&with_variables(url, variables))?,
+            BackendTarget::Service { namespace, name, port, scheme } => {
+                let (namespace, name) = (namespace.as_str().into(), name.as_str().into());
+                (Self::Service { namespace, name, port: *port, scheme: *scheme }, "".into())
+            }
         })
     }
 }

@@ -136,6 +136,11 @@ impl Host {
         Self { bundle: Arc::downgrade(bundle), certificate, table, refuse, broken }
     }
 
+    /// Whether it is a custom host, whose base paths belong to what functions see of a path.
+    pub fn is_custom(&self) -> bool {
+        self.table.is_custom()
+    }
+
     /// Who answers for a path: the index of the stage, and where the stage's name or the base path ends.
     pub fn stage(&self, path: &str) -> Option<(usize, usize)> {
         self.table.stage(path)

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bundle::StageBundle;
-use bundle::integration::ContentHandling;
 use http::{HeaderValue, Method};
 
 use crate::integrate::mapping::headers::Flavor;
@@ -49,10 +48,6 @@ impl Http {
     /// For what cannot be served, as a sentence.
     pub fn parse(http: &bundle::integration::Http, scope: &Scope<'_>) -> Result<Self, String> {
         let bundle::integration::Http { endpoint, request, responses } = http;
-        let handlings = responses.iter().map(|response| response.content_handling).chain([request.content_handling]);
-        if handlings.flatten().any(|handling| handling == ContentHandling::ConvertToBinary) {
-            return Err("contentHandling CONVERT_TO_BINARY is not served".into());
-        }
         let (custom, paths) = Custom::parse(request, responses, Flavor::Http, By::Status, scope)?;
         Ok(Self {
             endpoint: Endpoint::parse(endpoint, &paths, custom.templates.any(), scope.bundle)?,

@@ -192,6 +192,9 @@ fn header(name: &str, source: &Source, scope: &Scope<'_>) -> Result<Option<(Head
     Ok(Some((name, Value::Ready(value))))
 }
 
+/// A pattern to match texts with, or why it does not work.
+type Compiled = Result<Arc<Regex>, String>;
+
 /// What a pattern matches, or why it does not work.
 type Known = Result<Rc<Statuses>, String>;
 
@@ -200,7 +203,7 @@ type Known = Result<Rc<Statuses>, String>;
 pub struct Patterns {
     known: RefCell<HashMap<Box<str>, Known>>,
     /// Those that select by texts, and so are kept.
-    regexes: RefCell<HashMap<Box<str>, Result<Arc<Regex>, String>>>,
+    regexes: RefCell<HashMap<Box<str>, Compiled>>,
 }
 
 /// The statuses that a pattern matches.
@@ -213,7 +216,7 @@ impl Statuses {
 }
 
 impl Patterns {
-    fn regex(&self, pattern: &str) -> Result<Arc<Regex>, String> {
+    fn regex(&self, pattern: &str) -> Compiled {
         let mut regexes = self.regexes.borrow_mut();
         regexes.entry(pattern.into()).or_insert_with(|| compile(pattern).map(Arc::new)).clone()
     }
@@ -283,6 +286,38 @@ mod tests {
         check(&[Some(""), Some("200")], 201, Some(0));
         check(&[Some("200|404")], 404, Some(0));
         check(&[], 200, None);
+    }
+
+    #[test]
+    fn texts_select_as_a_whole_over_all_lines() {
+        let responses = |patterns: &[&str]| {
+            let of = |(index, pattern): (usize, &&str)| IntegrationResponse {
+                selection_pattern: (*pattern != "default").then(|| (*pattern).to_owned()),
+                status: 200 + index as u16,
+                headers: Default::default(),
+                templates: Default::default(),
+                content_handling: None,
+            };
+            let responses: Vec<_> = patterns.iter().enumerate().map(of).collect();
+            Scope::with_test_scope(|scope| Responses::parse(&responses, By::Text, scope)).unwrap()
+        };
+        let patterns = [".*Not found.*", r"(\n|.)+timed out(\n|.)*", "default"];
+        let parsed = responses(&patterns);
+        for (selector, expected) in [
+            (Selector::Text("Item Not found"), Some(200)),
+            (Selector::Text("Not found\nat line 2"), Some(202)),
+            (Selector::Text("Task\ntimed out\n"), Some(201)),
+            (Selector::Text(""), Some(202)),
+            (Selector::Default, Some(202)),
+            (Selector::Status(404), Some(202)),
+        ] {
+            let selected = parsed.select(selector).map(|response| response.status.as_u16());
+            assert_eq!(selected, expected, "{selector:?}");
+        }
+        assert!(responses(&patterns[..2]).select(Selector::Text("other")).is_none());
+        assert!(responses(&patterns[..2]).select(Selector::Default).is_none());
+        let of_statuses = parse(&[None, Some("4..")]).unwrap();
+        assert_eq!(of_statuses.select(Selector::Default).unwrap().status, 200);
     }
 
     #[test]

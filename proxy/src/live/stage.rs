@@ -9,10 +9,13 @@ use bundle::{ApiKind, Digest, StageBundle, StageKey};
 
 use crate::dispatch::pattern::Pattern;
 use crate::dispatch::trie::{Builder, Router, Verbs};
+use crate::live::cors::Cors;
 use crate::live::gateway_response::GatewayResponses;
+use crate::live::payload::BinaryTypes;
 use crate::live::selection::Patterns;
 use crate::live::template::Templates;
-use crate::live::{Broken, aws, backend, http, mock};
+use crate::live::validation::{Models, Validation};
+use crate::live::{Broken, aws, backend, http, lambda, mock};
 
 /// One stage.
 pub struct Stage {
@@ -33,6 +36,11 @@ pub struct Stage {
     pub gateway_responses: GatewayResponses,
     /// Calls to AWS services.
     pub aws: aws::Aws,
+    /// Media types whose payloads are bytes.
+    pub binary_types: BinaryTypes,
+    /// Answers of at least so many bytes are compressed, and compressed requests unpacked; `None`: neither.
+    pub minimum_compression_size: Option<u64>,
+    pub cors: Option<Cors>,
     /// What of it cannot be served.
     pub broken: Vec<Broken>,
 }
@@ -46,6 +54,8 @@ pub struct Route {
     pub verb: Box<str>,
     /// Names of the path parameters, in the order of the path; a greedy one without its `+`.
     pub parameters: Vec<Box<str>>,
+    /// What is checked before it is served.
+    pub validation: Option<Validation>,
     pub action: Action,
 }
 
@@ -58,6 +68,8 @@ pub enum Action {
     AwsService(Box<aws::service::Service>),
     AwsAction(Box<aws::action::Action>),
     Backend(backend::Backend),
+    LambdaProxy(lambda::LambdaProxy),
+    Lambda(lambda::Lambda),
 }
 
 /// What an integration must know to be parsed.
@@ -68,7 +80,12 @@ pub struct Scope<'a> {
     pub patterns: &'a Patterns,
     /// Templates met so far.
     pub templates: &'a Templates,
+    /// Models met so far.
+    pub models: &'a Models<'a>,
 }
+
+/// The guards of routes that this proxy knows.
+const GUARDS: [&str; 1] = [bundle::validation::GUARD];
 
 /// An HTTP API's route for what no other one matches.
 const DEFAULT_ROUTE: &str = "$default";
@@ -91,7 +108,8 @@ impl Stage {
     pub(super) fn parse(bundle: &StageBundle, digest: Digest) -> Self {
         let patterns = Patterns::default();
         let templates = Templates::default();
-        let scope = Scope { bundle, patterns: &patterns, templates: &templates };
+        let models = Models::new(&bundle.models);
+        let scope = Scope { bundle, patterns: &patterns, templates: &templates, models: &models };
         let mut broken = Vec::new();
         let mut report = |route: &bundle::route::Route, message: String| {
             let route = format!("{} {}", verb_name(&route.verb), route.resource);
@@ -127,6 +145,14 @@ impl Stage {
         let mut messages = Vec::new();
         let gateway_responses = GatewayResponses::parse(&bundle.gateway_responses, &bundle.variables, &mut messages);
         let of_stage = |message| Broken { stage: bundle.key.clone(), route: String::new(), message };
+        let cors = bundle.cors.as_ref().and_then(|cors| match Cors::parse(cors) {
+            Ok(cors) => Some(cors),
+            // Without it nobody from elsewhere is let in.
+            Err(message) => {
+                messages.push(message);
+                None
+            }
+        });
         broken.extend(messages.into_iter().map(of_stage));
         Self {
             key: bundle.key.clone(),
@@ -142,7 +168,10 @@ impl Stage {
             router: builder.build(),
             routes,
             gateway_responses,
+            binary_types: BinaryTypes::parse(&bundle.binary_media_types),
             aws: aws::Aws::parse(bundle),
+            minimum_compression_size: bundle.minimum_compression_size,
+            cors,
             broken,
         }
     }
@@ -161,6 +190,11 @@ impl Route {
             Some(message) => Err(("InvalidPath", message)),
             None => Action::parse(route, scope),
         };
+        let validation = route.validation.as_ref().map(|validation| Validation::parse(validation, scope.models));
+        let (action, validation) = match validation.transpose() {
+            Ok(validation) => (action, validation),
+            Err(message) => (action.and(Err(("InvalidModel", message))), None),
+        };
         let action = action.unwrap_or_else(|(reason, message)| {
             report(message.clone());
             Action::Refuse(Refusal { reason: reason.to_owned(), message })
@@ -170,6 +204,7 @@ impl Route {
             resource_id: route.resource_id.as_str().into(),
             verb: verb_name(&route.verb).into(),
             parameters: pattern.parameters().map(Into::into).collect(),
+            validation,
             action,
         }
     }
@@ -181,7 +216,13 @@ impl Route {
             (Verb::Any, Action::Refuse(_) | Action::Backend(_)) => Verbs::Every,
             (
                 Verb::Any,
-                Action::Mock(_) | Action::Http(_) | Action::HttpProxy(_) | Action::AwsService(_) | Action::AwsAction(_),
+                Action::Mock(_)
+                | Action::Http(_)
+                | Action::HttpProxy(_)
+                | Action::AwsService(_)
+                | Action::AwsAction(_)
+                | Action::LambdaProxy(_)
+                | Action::Lambda(_),
             ) => Verbs::Seven,
         }
     }
@@ -190,7 +231,7 @@ impl Route {
 impl Action {
     /// Parses what answers; else a reason and a message.
     fn parse(route: &bundle::route::Route, scope: &Scope<'_>) -> Result<Self, (&'static str, String)> {
-        if let Some(guard) = route.requires.first() {
+        if let Some(guard) = route.requires.iter().find(|guard| !GUARDS.contains(&guard.as_str())) {
             return Err(("UnknownGuard", format!("this proxy does not know the guard `{guard}`")));
         }
         let integration = match &route.action {
@@ -208,6 +249,8 @@ impl Action {
                 aws::action::Action::parse(action, scope).map(|action| Self::AwsAction(Box::new(action)))
             }
             Integration::Backend(backend) => backend::Backend::parse(backend, scope.bundle).map(Self::Backend),
+            Integration::LambdaProxy(lambda) => lambda::LambdaProxy::parse(lambda, scope).map(Self::LambdaProxy),
+            Integration::Lambda(lambda) => lambda::Lambda::parse(lambda, scope).map(Self::Lambda),
             Integration::Unknown(_) => {
                 return Err(("UnknownIntegration", "this proxy does not know the kind of integration".to_owned()));
             }
@@ -227,10 +270,12 @@ fn verb_name(verb: &Verb) -> &str {
 impl Scope<'_> {
     /// A scope for tests.
     pub(crate) fn with_test_scope<T>(test: impl FnOnce(&Scope<'_>) -> T) -> T {
-        test(&Scope {
-            bundle: &crate::fixture::stage("prod", &[]),
-            patterns: &Patterns::default(),
-            templates: &Templates::default(),
-        })
+        Self::with_bundle(&crate::fixture::stage("prod", &[]), test)
+    }
+
+    /// A scope of a stage for tests.
+    pub(crate) fn with_bundle<T>(bundle: &StageBundle, test: impl FnOnce(&Scope<'_>) -> T) -> T {
+        let models = &Models::new(&bundle.models);
+        test(&Scope { bundle, patterns: &Patterns::default(), templates: &Templates::default(), models })
     }
 }

@@ -12,7 +12,10 @@ use crate::rejection::Rejection;
 
 /// Templates by media type, sorted by it. `None` passes the body through.
 #[derive(Debug, Default)]
-struct ByType(Box<[(Box<str>, Option<Arc<Template>>)]>);
+struct ByType(Box<[OfType]>);
+
+/// A media type and its template.
+type OfType = (Box<str>, Option<Arc<Template>>);
 
 impl ByType {
     fn parse(kind: &str, templates: &BTreeMap<String, String>, scope: &Scope<'_>) -> Result<Self, String> {
@@ -26,7 +29,7 @@ impl ByType {
             Ok((media_type.to_ascii_lowercase().into(), template))
         };
         let mut templates: Vec<_> = templates.iter().map(parse).collect::<Result<_, String>>()?;
-        templates.sort_by(|a: &(Box<str>, _), b| a.0.cmp(&b.0));
+        templates.sort_by(|a: &OfType, b| a.0.cmp(&b.0));
         Ok(Self(templates.into()))
     }
 
@@ -39,9 +42,10 @@ impl ByType {
 /// Templates met while a stage is parsed. Documents repeat themselves; each text is parsed and kept once.
 #[derive(Default)]
 pub struct Templates {
-    /// By name and text.
-    known: RefCell<HashMap<(Box<str>, Box<str>), Arc<Template>>>,
+    known: RefCell<HashMap<NameAndText, Arc<Template>>>,
 }
+
+type NameAndText = (Box<str>, Box<str>);
 
 impl Templates {
     fn parse(&self, name: &str, text: &str) -> Result<Arc<Template>, String> {

@@ -94,7 +94,7 @@ fn cut(value: &[u8], limit: usize) -> &[u8] {
 }
 
 /// Writes the inside of a JSON string.
-fn escape(out: &mut Vec<u8>, value: &[u8]) {
+pub(crate) fn escape(out: &mut Vec<u8>, value: &[u8]) {
     // What is logged is nearly always printable ASCII: one pass to see it, one copy.
     if value.iter().all(|byte| is_plain(*byte)) {
         return out.extend_from_slice(value);

@@ -92,6 +92,7 @@ pub(crate) fn stage(name: &str, version: &str, resources: &[&str]) -> Arc<Stage>
         resource_id: "abc123".into(),
         verb: "GET".into(),
         parameters: Vec::new(),
+        validation: None,
         action: Action::Refuse(bundle::route::Refusal { reason: "Broken".into(), message: "does not work".into() }),
     };
     Arc::new(Stage {
@@ -107,6 +108,9 @@ pub(crate) fn stage(name: &str, version: &str, resources: &[&str]) -> Arc<Stage>
         variables: Default::default(),
         router: Default::default(),
         routes: resources.iter().map(route).collect(),
+        binary_types: Default::default(),
+        minimum_compression_size: None,
+        cors: None,
         gateway_responses: Default::default(),
         aws: crate::live::aws::Aws::parse(&crate::fixture::stage("prod", &[])),
         broken: Vec::new(),
@@ -275,7 +279,15 @@ async fn a_routed_request_and_its_record() {
     for route in [Some(1), None] {
         let parts = http::Request::get("/prod/b/1").body(()).unwrap().into_parts().0;
         let mut in_flight = begin(&core, Box::new(exchange(parts)));
-        in_flight.routed = Some(Routed { stage: Rc::clone(&stage), route, parameters: Vec::new(), resource_start: 5 });
+        let stage = Rc::clone(&stage);
+        in_flight.routed = Some(Routed {
+            stage,
+            route,
+            parameters: Vec::new(),
+            resource_start: 5,
+            preflight: false,
+            custom_host: false,
+        });
         in_flight.record.integration_latency = Some(Duration::from_millis(3));
         in_flight.record.integration_status = Some(503);
         in_flight.record.reason = Some("IntegrationFailure");

@@ -51,6 +51,8 @@ impl Rejection {
             Self::RequestTimeout => {
                 plain(408, "Request Timeout", Some("BadRequestException"), "RequestTimeout", Client)
             }
+            Self::MissingParameters(_) => typed(Type::BadRequestParameters, "MissingParameters", Client),
+            Self::InvalidBody(_) => typed(Type::BadRequestBody, "InvalidBody", Client),
             Self::InvalidJsonBody => Answer {
                 message: Some("Invalid JSON in request body"),
                 ..typed(Type::BadRequestBody, "InvalidJsonBody", Client)
@@ -64,6 +66,9 @@ impl Rejection {
             Self::Configuration(_) => typed(Type::ApiConfigurationError, "Configuration", Gateway),
             Self::IntegrationFailure(_) => typed(Type::IntegrationFailure, "IntegrationFailure", Upstream),
             Self::IntegrationTimeout => typed(Type::IntegrationTimeout, "IntegrationTimeout", Upstream),
+            Self::MalformedFunctionAnswer(_) => {
+                plain(502, INTERNAL_ERROR, Some("InternalServerErrorException"), "MalformedFunctionAnswer", Upstream)
+            }
             Self::Overloaded => {
                 plain(503, "Service Unavailable", Some("ServiceUnavailableException"), "Overloaded", Upstream)
             }
@@ -71,14 +76,26 @@ impl Rejection {
         }
     }
 
+    /// What the client is told, where that is not the same each time.
+    pub fn message(&self) -> Option<&str> {
+        if let Self::MissingParameters(message) = self { Some(message) } else { None }
+    }
+
+    /// What a validator found: `$context.error.validationErrorString`.
+    pub fn validation(&self) -> Option<&str> {
+        if let Self::InvalidBody(faults) = self { Some(faults) } else { None }
+    }
+
     /// What the log says about it.
     pub fn detail(&self) -> Option<&str> {
         match self {
             Self::BadPath(reason) => Some(reason),
+            Self::MissingParameters(message) => Some(message),
             Self::RouteRefused { message, .. } => Some(message),
-            Self::InvalidPayload(message) | Self::Configuration(message) | Self::IntegrationFailure(message) => {
-                Some(message)
-            }
+            Self::InvalidPayload(message)
+            | Self::Configuration(message)
+            | Self::IntegrationFailure(message)
+            | Self::MalformedFunctionAnswer(message) => Some(message),
             Self::BadHost
             | Self::HeadersTooLarge
             | Self::UriTooLong
@@ -89,6 +106,8 @@ impl Rejection {
             | Self::RequestTooLarge
             | Self::RequestAborted
             | Self::RequestTimeout
+            // Quotes what the client sent.
+            | Self::InvalidBody(_)
             | Self::InvalidJsonBody
             | Self::UnsupportedMediaType
             | Self::IntegrationTimeout

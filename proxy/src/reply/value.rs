@@ -9,6 +9,7 @@ use crate::exchange::Exchange;
 use crate::live::text::Reference;
 
 /// `$context.error`.
+#[derive(Clone, Copy)]
 pub(super) struct ErrorContext<'a> {
     pub message: Option<&'a str>,
     /// The type's name in documents.
@@ -54,6 +55,12 @@ pub(super) fn quoted(text: Option<&str>) -> String {
     serde_json::Value::from(text).to_string()
 }
 
+/// A text as it stands between the quotes of a JSON text.
+pub(super) fn escaped(text: &str) -> String {
+    let quoted = quoted(Some(text));
+    quoted[1..quoted.len() - 1].to_owned()
+}
+
 /// The last value of a query parameter, decoded.
 fn last_query_value<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
     query.rsplit('&').find_map(|pair| {
@@ -92,5 +99,6 @@ mod tests {
     fn a_message_is_quoted_or_null() {
         assert_eq!(quoted(Some("a \"b\"")), r#""a \"b\"""#);
         assert_eq!(quoted(None), "null");
+        assert_eq!(escaped("a \"b\""), r#"a \"b\""#);
     }
 }

@@ -109,7 +109,10 @@ pub fn stage(api: &str, stage_name: &str) -> StageBundle {
         gateway_responses: BTreeMap::new(),
         binary_media_types: Default::default(),
         minimum_compression_size: None,
+        functions: Default::default(),
         aws: Default::default(),
+        models: Default::default(),
+        cors: None,
     }
 }
 

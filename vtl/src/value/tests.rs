@@ -80,3 +80,14 @@ fn lists_out_of_json_print_as_json_and_others_as_java() {
 fn values_are_small() {
     assert_eq!((size_of::<Text>(), size_of::<Value>()), (24, 24));
 }
+
+#[test]
+fn headers_are_found_in_any_case() {
+    let pair = |name: &'static str, value: &'static str| (Text::from_static(name), Value::from_static(value));
+    let headers = Value::headers([pair("x-kit", "1"), pair("X-Kit", "2"), pair("Accept", "3")]);
+    for (name, expected) in [("x-kit", "1"), ("X-Kit", "2"), ("X-KIT", "1"), ("accept", "3"), ("none", "")] {
+        assert_eq!(headers.get(name).to_text(), expected, "{name}");
+    }
+    let open = Value::map([pair("x-kit", "1")]);
+    assert!(open.get("X-Kit").is_null());
+}

@@ -67,5 +67,13 @@ impl Document {
 }
 
 fn readable(text: &[u8]) -> Cow<'_, str> {
-    if text.is_empty() { Cow::Borrowed("{}") } else { String::from_utf8_lossy(text) }
+    if text.is_empty() { Cow::Borrowed("{}") } else { text_of(text) }
+}
+
+/// Bytes as text; what is not UTF-8 is replaced, as recorded. Most is, and a check alone is faster.
+pub fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(bytes),
+    }
 }

@@ -103,6 +103,14 @@ pub fn mapped_to_client(name: &HeaderName) -> Option<&HeaderName> {
     Some(REMAPPED.iter().find(|(own, _)| name == own).map_or(name, |(_, remapped)| remapped))
 }
 
+/// The name under which the client gets a header that a function sets; `None` if it does not.
+pub fn function_to_client(name: &HeaderName) -> Option<&HeaderName> {
+    if name == TRANSFER_ENCODING {
+        return None;
+    }
+    Some(REMAPPED[..ALWAYS].iter().find(|(own, _)| name == own).map_or(name, |(_, remapped)| remapped))
+}
+
 /// Turns the headers of HTTP_PROXY's backend into the client's.
 pub fn proxied_to_client(headers: &mut HeaderMap) {
     for (name, remapped) in &REMAPPED[..ALWAYS] {

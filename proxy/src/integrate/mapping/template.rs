@@ -5,6 +5,7 @@ use vtl::{Input, Kind, Limits, Overrides, Scope, Template, Text};
 
 use crate::context;
 use crate::exchange::Exchange;
+use crate::integrate::mapping::document::text_of;
 use crate::integrate::mapping::parameters::{decoded, lossy};
 use crate::rejection::Rejection;
 
@@ -30,7 +31,7 @@ pub fn render(
     if let (Some(text), false) = (template.as_plain(), wants_json) {
         return Ok(Rendered { text: text.to_owned(), json: None });
     }
-    let body = String::from_utf8_lossy(body);
+    let body = text_of(body);
     let input = if template.mentions_parameters() {
         Input::new(&body, path(exchange), query(exchange), headers(exchange))
     } else {
@@ -56,8 +57,8 @@ pub fn render(
 /// With the escapes they came with, as everywhere.
 fn path(exchange: &Exchange) -> Value {
     let names = exchange.routed.as_ref().and_then(|routed| routed.route()).map_or(&[][..], |route| &route.parameters);
-    let value = |name: &Box<str>| Some((Text::from(&**name), Value::from(exchange.path_parameter(name)?)));
-    Value::map(names.iter().filter_map(value))
+    let value = |name: &str| Some((Text::from(name), Value::from(exchange.path_parameter(name)?)));
+    Value::map(names.iter().filter_map(|name| value(name)))
 }
 
 /// The last value of each.

@@ -82,7 +82,10 @@ pub(super) fn stage_bundle() -> StageBundle {
         gateway_responses: BTreeMap::new(),
         binary_media_types: Default::default(),
         minimum_compression_size: None,
+        functions: Default::default(),
         aws: Default::default(),
+        models: Default::default(),
+        cors: None,
     }
 }
 
@@ -158,6 +161,7 @@ impl Served {
             verb: bundle::route::Verb::Any,
             operation: None,
             requires: Default::default(),
+            validation: None,
             action: bundle::route::Action::Serve(Box::new(integration)),
         }];
         let set = BundleSet { stages: vec![Arc::new(bundle)], hosts: Vec::new() };
@@ -197,6 +201,8 @@ impl Served {
                 route: Some(0),
                 parameters: self.parameters.clone(),
                 resource_start: "/prod".len(),
+                custom_host: false,
+                preflight: false,
             }),
             record: Record::default(),
         }

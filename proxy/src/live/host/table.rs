@@ -55,6 +55,13 @@ impl Table {
         }
     }
 
+    pub(super) fn is_custom(&self) -> bool {
+        match self {
+            Self::Default { .. } => false,
+            Self::Custom { .. } => true,
+        }
+    }
+
     /// The stage's index, and where its name or base path ends.
     pub(super) fn stage(&self, path: &str) -> Option<(usize, usize)> {
         let (stage, end) = match self {
