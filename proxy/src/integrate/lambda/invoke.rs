@@ -181,3 +181,47 @@ fn broken(error: BodyError) -> Rejection {
         BodyError::Wire(error) => Rejection::IntegrationFailure(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lambda_refuses() {
+        let refused = |status: u16| {
+            let mut response = Response::new(Bytes::from_static(b"why"));
+            *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
+            refused(&response)
+        };
+        assert_eq!(refused(413), Rejection::RequestTooLarge);
+        let text = |status| format!("Lambda invocation failed with status: {status}: why");
+        for status in [429, 500, 503] {
+            assert_eq!(refused(status), Rejection::IntegrationFailure(text(status)));
+        }
+        for status in [400, 403, 404] {
+            assert_eq!(refused(status), Rejection::Configuration(text(status)));
+        }
+    }
+
+    #[test]
+    fn a_definitions_headers_join_the_calls() {
+        let call = bundle::integration::FunctionCall {
+            uri: "f".to_owned(),
+            method: None,
+            credentials: None,
+            timeout_ms: 1000,
+        };
+        let function = crate::live::Scope::with_test_scope(|scope| Function::parse(&call, false, scope).unwrap());
+        let mut mapped = HeaderMap::new();
+        mapped.insert(&INVOCATION_TYPE, HeaderValue::from_static("Event"));
+        mapped.insert(USER_AGENT, HeaderValue::from_static("mine"));
+        mapped.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        let headers = head(&function, mapped, HeaderValue::from_static("Root=1"));
+        for (name, value) in
+            [("x-amz-invocation-type", "Event"), ("user-agent", "mine"), ("content-type", "application/json")]
+        {
+            assert_eq!(headers[name], value);
+        }
+        assert_eq!((&headers["x-amzn-trace-id"], &headers["accept"]), (&HeaderValue::from_static("Root=1"), &JSON));
+    }
+}
