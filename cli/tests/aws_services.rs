@@ -111,7 +111,7 @@ fn the_example_of_a_rest_api() {
 #[test]
 fn the_example_of_an_http_api_assumes_its_roles() {
     let Some(mut services) = Services::start() else { return };
-    let dev = Files::new().with("events.yaml", &services.example("http-api.yaml")).dev(&["--workers", "1"]);
+    let dev = Files::new().with("events.yaml", &services.example("http-api.yaml")).dev(&[]);
     dev.wait_ready();
     let mut client = dev.client();
     for _ in 0..2 {

@@ -163,7 +163,9 @@ fn part(reference: &str, side: Side) -> Option<Part> {
             ("header", name) => Source::MultiHeader(is_header(name).then(|| name.to_owned())?),
             ("body", "") => Source::Body(None),
             // Amazon takes neither recursive descent nor filters here.
-            ("body", path) if !path.contains("..") && !path.contains('?') => Source::Body(Some(format!("$.{path}"))),
+            ("body", path) if !format!(".{path}").contains("..") && !path.contains('?') => {
+                Source::Body(Some(format!("$.{path}")))
+            }
             (other, "") => match other.strip_prefix("body[") {
                 Some(index) => Source::Body(Some(format!("$[{index}"))),
                 None => return None,
