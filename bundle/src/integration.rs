@@ -124,7 +124,7 @@ pub struct HttpProxy {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,
     /// An HTTP API's mapping of responses, by the backend's status.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "by_status")]
     pub response_changes: BTreeMap<u16, Vec<Change>>,
 }
 
@@ -164,7 +164,7 @@ pub struct AwsAction {
     /// `timeoutInMillis`.
     pub timeout_ms: u64,
     /// Mapping of responses, by the service's status.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "by_status")]
     pub response_changes: BTreeMap<u16, Vec<Change>>,
 }
 
@@ -277,4 +277,18 @@ pub enum BackendTarget {
         /// Protocol spoken.
         scheme: Scheme,
     },
+}
+
+/// Reads a map by status. What is read for a variant that may be unknown keeps its keys as text.
+fn by_status<'de, D, T>(deserializer: D) -> Result<BTreeMap<u16, T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let texts = BTreeMap::<String, T>::deserialize(deserializer)?;
+    let parse = |(status, value): (String, T)| match status.parse() {
+        Ok(status) => Ok((status, value)),
+        Err(_) => Err(serde::de::Error::custom(format!("`{status}` is no status"))),
+    };
+    texts.into_iter().map(parse).collect()
 }

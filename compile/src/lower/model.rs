@@ -61,8 +61,9 @@ impl Models {
         Some(name)
     }
 
+    /// Without a model the dialect means nothing, and does not travel.
     pub(super) fn into_wire(self) -> Wire {
-        self.wire
+        if self.wire.is_empty() { Wire::default() } else { self.wire }
     }
 
     /// Adds a schema and what it refers to.
@@ -90,7 +91,7 @@ fn name_of(pointer: &str) -> String {
 /// A schema with its references to others by their names; these are wanted too.
 fn schema<'d>(node: &Node<'d>, wanted: &mut Vec<Node<'d>>) -> Value {
     if !node.value.is_object() {
-        return node.value.clone();
+        return ordered(node.value);
     }
     let mut lowered = Map::new();
     for (key, field) in node.entries() {
@@ -105,7 +106,7 @@ fn schema<'d>(node: &Node<'d>, wanted: &mut Vec<Node<'d>>) -> Value {
                     wanted.push(target);
                     Value::from(reference)
                 }
-                None => field.value.clone(),
+                None => ordered(field.value),
             },
             // What is referred to is wanted by its place.
             "definitions" | "$defs" => continue,
@@ -114,7 +115,7 @@ fn schema<'d>(node: &Node<'d>, wanted: &mut Vec<Node<'d>>) -> Value {
                 if field.value.is_object() {
                     Value::Object(field.entries().into_iter().map(each).collect())
                 } else {
-                    field.value.clone()
+                    ordered(field.value)
                 }
             }
             "additionalItems"
@@ -135,11 +136,23 @@ fn schema<'d>(node: &Node<'d>, wanted: &mut Vec<Node<'d>>) -> Value {
             "allOf" | "anyOf" | "items" | "oneOf" | "prefixItems" if field.value.is_array() => {
                 Value::Array(field.items().iter().map(|item| schema(item, wanted)).collect())
             }
-            _ => field.value.clone(),
+            _ => ordered(field.value),
         };
         lowered.insert(key.to_owned(), value);
     }
     Value::Object(lowered)
+}
+
+/// A value whose objects have their members in the order of their names: the order in a document means nothing.
+fn ordered(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let sorted: BTreeMap<&String, &Value> = map.iter().collect();
+            Value::Object(sorted.into_iter().map(|(key, value)| (key.clone(), ordered(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(ordered).collect()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
+    }
 }
 
 /// Whether a proxy can compile the model.
