@@ -60,7 +60,7 @@ impl Collector {
 
     fn gather(&mut self, files: &Files, named: &[PathBuf], collected: &mut Collected) {
         let mut seen: BTreeMap<Key, Vec<(PathBuf, Object, Site)>> = BTreeMap::new();
-        // Files that do not say what they hold: what they held stands.
+        // Files that do not say all they hold: what they held stands.
         let mut broken: Vec<&Path> = files.problems.iter().map(|problem| problem.path.as_path()).collect();
         for path in files.content.keys() {
             let Some(parsed) = self.parsed.get(path) else { continue };
@@ -79,8 +79,10 @@ impl Collector {
                     }
                     Found::Fault { key, diagnostics } => {
                         collected.diagnostics.extend(diagnostics.iter().cloned());
-                        if let Some(entry) = key.as_ref().and_then(|key| self.stand_in(key, path)) {
-                            seen.entry(entry.0).or_default().push(entry.1);
+                        match key.as_ref().and_then(|key| self.stand_in(key, path)) {
+                            Some((key, entry)) => seen.entry(key).or_default().push(entry),
+                            // Its name does not say which object it was: it may be any that is missing now.
+                            None => broken.push(path),
                         }
                     }
                     Found::Nothing { diagnostic } => {
@@ -96,9 +98,11 @@ impl Collector {
             collected.diagnostics.extend(parsed.ambiguities(path));
         }
         for path in broken {
-            let keys: Vec<Key> = self.good.keys().cloned().collect();
-            for (key, entry) in keys.iter().filter_map(|key| self.stand_in(key, path)) {
-                seen.entry(key).or_default().push(entry);
+            for (key, entry) in self.good.keys().filter_map(|key| self.stand_in(key, path)) {
+                let entries = seen.entry(key).or_default();
+                if !entries.iter().any(|(owner, ..)| owner == path) {
+                    entries.push(entry);
+                }
             }
         }
         self.good.retain(|key, _| seen.contains_key(key));

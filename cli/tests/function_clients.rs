@@ -10,7 +10,7 @@ mod harness;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use harness::{Builder, function};
+use harness::{Builder, function, installed};
 use serde_json::{Value, json};
 
 #[test]
@@ -125,17 +125,6 @@ fn on_python(python: &Path, handler: &str) -> Builder {
         .command(&[python.to_str().unwrap(), "-m", "awslambdaric", handler])
         .env("EXAMPLE", example().to_str().unwrap())
         .env("PYTHONDONTWRITEBYTECODE", "1")
-}
-
-/// Where it is, if it is there.
-fn installed(what: &str, path: &str) -> Option<PathBuf> {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
-    let found = cache.map(|cache| cache.join("stagegate").join(path)).filter(|path| path.exists());
-    if found.is_none() {
-        eprintln!("skipped: {what} is not installed; e2e/functions/install does it");
-    }
-    found
 }
 
 fn example() -> PathBuf {

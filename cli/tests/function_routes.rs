@@ -10,7 +10,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use harness::{Function, function};
+use harness::{Function, function, installed};
 use serde_json::{Value, json};
 use support::{Dev, Files};
 
@@ -105,15 +105,4 @@ fn parse(body: &str) -> Value {
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("deploy/examples/lambda")
-}
-
-/// Where it is, if it is there.
-fn installed(what: &str, path: &str) -> Option<PathBuf> {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
-    let found = cache.map(|cache| cache.join("stagegate").join(path)).filter(|path| path.exists());
-    if found.is_none() {
-        eprintln!("skipped: {what} is not installed; e2e/functions/install does it");
-    }
-    found
 }

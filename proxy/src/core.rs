@@ -60,7 +60,7 @@ impl Core {
     /// # Errors
     /// When the system has no randomness.
     pub fn new(index: usize, options: Arc<Options>, shared: Arc<Shared>) -> Result<Rc<Self>, getrandom::Error> {
-        let upstream = Upstream::new(Arc::clone(&options), Arc::clone(&shared));
+        let upstream = Upstream::new(Arc::clone(&options));
         let observer = Observer::new(index, &options, &shared);
         Ok(Rc::new(Self {
             index,

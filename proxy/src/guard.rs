@@ -8,7 +8,6 @@ use bundle::route::Refusal;
 use http::header::CONTENT_ENCODING;
 
 use crate::compression;
-use crate::core::Core;
 use crate::exchange::{Exchange, Routed};
 use crate::live::Action;
 use crate::live::host::Host;
@@ -19,20 +18,11 @@ use crate::rejection::Rejection;
 ///
 /// # Errors
 /// The first policy's that refuses.
-pub async fn guard(core: &Rc<Core>, exchange: &mut Exchange) -> Result<(), Rejection> {
-    let _ = core;
+pub async fn guard(exchange: &mut Exchange) -> Result<(), Rejection> {
     // Nothing is served that dispatch found no route for.
     let route = exchange.routed.as_ref().and_then(Routed::route).ok_or(Rejection::NoSuchMethod)?;
-    match &route.action {
-        Action::Refuse(refusal) => return Err(refused(refusal)),
-        Action::Mock(_)
-        | Action::Http(_)
-        | Action::HttpProxy(_)
-        | Action::AwsService(_)
-        | Action::AwsAction(_)
-        | Action::Backend(_)
-        | Action::LambdaProxy(_)
-        | Action::Lambda(_) => {}
+    if let Some(refusal) = route.action.refusal() {
+        return Err(refused(refusal));
     }
     // The last ones, because they read the body.
     if unpacks(exchange) {
@@ -50,16 +40,8 @@ fn unpacks(exchange: &Exchange) -> bool {
         return false;
     };
     exchange.headers.contains_key(CONTENT_ENCODING)
-        && routed.route().is_some_and(|route| match &route.action {
-            Action::Backend(_) => route.validation.as_ref().is_some_and(Validation::wants_body),
-            Action::Mock(_)
-            | Action::Http(_)
-            | Action::HttpProxy(_)
-            | Action::AwsService(_)
-            | Action::AwsAction(_)
-            | Action::LambdaProxy(_)
-            | Action::Lambda(_)
-            | Action::Refuse(_) => true,
+        && routed.route().is_some_and(|route| {
+            !matches!(route.action, Action::Backend(_)) || route.validation.as_ref().is_some_and(Validation::wants_body)
         })
 }
 

@@ -13,7 +13,6 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use crate::body::Body;
 use crate::compression::compress;
-use crate::core::Core;
 use crate::exchange::{Exchange, Routed};
 use crate::live::Action;
 use crate::live::gateway_response::{GatewayResponse, Value};
@@ -43,8 +42,7 @@ pub fn finish(exchange: &Exchange, mut response: Response<Body>) -> Response<Bod
 }
 
 /// A rejection's answer.
-pub fn reject(core: &Rc<Core>, exchange: &mut Exchange, rejection: Rejection) -> Response<Body> {
-    let _ = core;
+pub fn reject(exchange: &mut Exchange, rejection: Rejection) -> Response<Body> {
     let answer = rejection.answer();
     exchange.record.reason = Some(answer.reason);
     exchange.record.error = rejection.detail().map(str::to_owned);

@@ -18,10 +18,10 @@ pub async fn serve(core: &Rc<Core>, exchange: Box<Exchange>) -> Response<Body> {
     let outcome = AssertUnwindSafe(answer(core, &mut exchange)).catch_unwind().await;
     let response = match outcome {
         Ok(Ok(response)) => reply::finish(&exchange, response),
-        Ok(Err(rejection)) => reply::reject(core, &mut exchange, rejection),
+        Ok(Err(rejection)) => reply::reject(&mut exchange, rejection),
         Err(_panic) => {
             core.observer.panicked();
-            reply::reject(core, &mut exchange, Rejection::Panicked)
+            reply::reject(&mut exchange, Rejection::Panicked)
         }
     };
     observe::watch(exchange, response)
@@ -33,6 +33,6 @@ async fn answer(core: &Rc<Core>, exchange: &mut Exchange) -> Result<Response<Bod
     if reply::cors::is_preflight(exchange) {
         return Ok(reply::cors::preflight(exchange));
     }
-    guard::guard(core, exchange).await?;
+    guard::guard(exchange).await?;
     integrate::integrate(core, exchange).await
 }

@@ -7,31 +7,13 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use bundle::BundleSet;
-use bundle::integration::{Backend, BackendTarget, Integration};
-use bundle::route::{Action, Route, Verb};
 use proxy::Timeouts;
 use support::backend::Echo;
-use support::{Gateway, everywhere, stage};
+use support::{Gateway, one_backend};
 
 /// `/prod/{proxy+}` to this URL.
 fn backend(url: String) -> BundleSet {
-    let mut stage = stage("kit", "prod");
-    let target = Backend {
-        target: BackendTarget::Url(url),
-        response_header_timeout_ms: 5000,
-        idle_timeout_ms: 5000,
-        max_body_bytes: 1 << 20,
-    };
-    stage.routes = vec![Route {
-        resource: "/{proxy+}".to_owned(),
-        resource_id: "abc123".to_owned(),
-        verb: Verb::Any,
-        operation: None,
-        requires: Default::default(),
-        validation: None,
-        action: Action::Serve(Box::new(Integration::Backend(target))),
-    }];
-    everywhere(vec![stage])
+    one_backend(url, 1 << 20)
 }
 
 fn plain(address: SocketAddr, request: &str) -> String {

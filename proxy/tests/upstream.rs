@@ -8,29 +8,13 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use bundle::BundleSet;
-use bundle::integration::{Backend, BackendTarget, Integration};
-use bundle::route::{Action, Route, Verb};
-use support::{Gateway, everywhere, stage};
+use bundle::integration::{BackendTarget, Integration};
+use bundle::route::Action;
+use support::{Gateway, one_backend};
 
 /// `/prod/{proxy+}` to this address.
 fn backend(address: SocketAddr, max_body_bytes: u64) -> BundleSet {
-    let mut stage = stage("kit", "prod");
-    let target = Backend {
-        target: BackendTarget::Url(format!("http://{address}")),
-        response_header_timeout_ms: 5000,
-        idle_timeout_ms: 5000,
-        max_body_bytes,
-    };
-    stage.routes = vec![Route {
-        resource: "/{proxy+}".to_owned(),
-        resource_id: "abc123".to_owned(),
-        verb: Verb::Any,
-        operation: None,
-        requires: Default::default(),
-        validation: None,
-        action: Action::Serve(Box::new(Integration::Backend(target))),
-    }];
-    everywhere(vec![stage])
+    one_backend(format!("http://{address}"), max_body_bytes)
 }
 
 /// A server that handles one connection after the other.

@@ -71,6 +71,22 @@ fn while_a_file_is_broken_its_last_good_objects_stand_in() {
 }
 
 #[test]
+fn an_object_whose_name_cannot_be_read_keeps_what_is_missing() {
+    let mut collector = Collector::default();
+    let other = API.replace("orders", "carts");
+    collect(&mut collector, &[("a.yaml", &format!("{API}---\n{other}"))]);
+    for broken in ["{name: Orders}", "{name: 7}", "{}"] {
+        let api = API.replace("{name: orders}", broken);
+        let collected = collect(&mut collector, &[("a.yaml", &format!("{api}---\n{other}"))]);
+        let names: Vec<String> = collected.world.api_definitions.keys().map(ToString::to_string).collect();
+        assert_eq!(names, ["default/carts", "default/orders"], "{broken}");
+        assert!(collected.diagnostics.iter().all(|diagnostic| diagnostic.reason != "DuplicateObject"), "{broken}");
+    }
+    let collected = collect(&mut collector, &[("a.yaml", &other)]);
+    assert_eq!(collected.world.api_definitions.len(), 1, "taken away on purpose");
+}
+
+#[test]
 fn an_unchanged_file_is_not_parsed_again() {
     let mut collector = Collector::default();
     collect(&mut collector, &[("a.yaml", API)]);

@@ -242,3 +242,14 @@ pub(crate) fn alive(pid: i64) -> bool {
     // A process that nobody has reaped yet is dead all the same.
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
+
+/// Where it is, if it is there; else says so.
+pub(crate) fn installed(what: &str, path: &str) -> Option<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+    let found = cache.map(|cache| cache.join("stagegate").join(path)).filter(|path| path.exists());
+    if found.is_none() {
+        eprintln!("skipped: {what} is not installed; e2e/functions/install does it");
+    }
+    found
+}

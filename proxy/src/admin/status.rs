@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use bundle::{Digest, StageKey};
 use serde_json::{Value, json};
 
-use crate::live::{Action, Broken, Live, Stage};
+use crate::live::{Broken, Live, Stage};
 use crate::observe::clock::rfc3339;
 
 /// Findings, rejected bundles, and refused routes of one stage that are shown; the rest are counted.
@@ -191,20 +191,12 @@ impl Loaded {
     fn of(stage: &Stage, broken: &[Broken], since: SystemTime) -> Self {
         let mut refused: Vec<RefusedRoute> = Vec::new();
         for route in &stage.routes {
-            match &route.action {
-                Action::Refuse(refusal) => refused.push(RefusedRoute {
+            if let Some(refusal) = route.action.refusal() {
+                refused.push(RefusedRoute {
                     route: format!("{} {}", route.verb, route.resource),
                     reason: refusal.reason.clone(),
                     message: refusal.message.clone(),
-                }),
-                Action::Mock(_)
-                | Action::Http(_)
-                | Action::HttpProxy(_)
-                | Action::AwsService(_)
-                | Action::AwsAction(_)
-                | Action::Backend(_)
-                | Action::LambdaProxy(_)
-                | Action::Lambda(_) => {}
+                });
             }
         }
         for Broken { stage: key, route, message } in broken {

@@ -1,8 +1,8 @@
 //! Integrations HTTP and HTTP_PROXY: an endpoint asked by Amazon's rules.
 //!
 //! `timeoutInMillis` runs from the end of the client's body to the answer's head, and again for every silence
-//! within the answer. Amazon's runs to the answer's end, but Amazon holds the whole answer back; here it streams,
-//! and the time a slow client takes to read it is not the backend's.
+//! within the answer. Amazon's runs to the answer's end, but Amazon holds the whole answer back; HTTP_PROXY's streams
+//! here, and the time a slow client takes to read it is not the backend's.
 
 use std::rc::Rc;
 

@@ -29,7 +29,6 @@ use crate::live::backend::Target;
 use crate::live::lambda::{Callee, Function};
 use crate::live::{Action, Route};
 use crate::options::Options;
-use crate::proxy::Shared;
 use crate::rejection::Rejection;
 
 /// Connections to backends that one core may have open or be opening. Beyond it requests that need a new one are
@@ -61,8 +60,7 @@ enum Place {
 
 impl Upstream {
     /// No connections yet.
-    pub fn new(options: Arc<Options>, shared: Arc<Shared>) -> Self {
-        drop(shared);
+    pub fn new(options: Arc<Options>) -> Self {
         Self::with_tls(options, tls::Clients::shared())
     }
 

@@ -72,6 +72,23 @@ pub enum Action {
     Lambda(lambda::Lambda),
 }
 
+impl Action {
+    /// Why the route answers 500, if it does.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refuse(refusal) => Some(refusal),
+            Self::Mock(_)
+            | Self::Http(_)
+            | Self::HttpProxy(_)
+            | Self::AwsService(_)
+            | Self::AwsAction(_)
+            | Self::Backend(_)
+            | Self::LambdaProxy(_)
+            | Self::Lambda(_) => None,
+        }
+    }
+}
+
 /// What an integration must know to be parsed.
 pub struct Scope<'a> {
     /// The stage it belongs to.

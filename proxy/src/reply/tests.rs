@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::rc::Rc;
 
 use bundle::BundleSet;
 use bundle::mapping::Source;
@@ -82,19 +81,18 @@ fn every_rejection() -> Vec<Rejection> {
     ]
 }
 
-fn answer(core: &Rc<Core>, mut exchange: Exchange, rejection: Rejection) -> (u16, http::HeaderMap, String) {
-    read(reject(core, &mut exchange, rejection))
+fn answer(mut exchange: Exchange, rejection: Rejection) -> (u16, http::HeaderMap, String) {
+    read(reject(&mut exchange, rejection))
 }
 
 #[test]
 fn every_rejection_is_a_whole_answer() {
-    let core = core(&BundleSet::default()).0;
     let mut reasons = std::collections::BTreeSet::new();
     for rejection in every_rejection() {
         let expected = rejection.answer();
         assert!(reasons.insert(expected.reason), "{rejection:?}");
         assert_eq!(expected.fault == Fault::Client, expected.status < 500, "{rejection:?}");
-        let (status, headers, body) = answer(&core, request("GET", "/", &[]), rejection.clone());
+        let (status, headers, body) = answer(request("GET", "/", &[]), rejection.clone());
         assert_eq!(status, expected.status);
         let body: serde_json::Value = serde_json::from_str(&body).unwrap();
         assert_eq!(body, serde_json::json!({"message": expected.message}), "{rejection:?}");
@@ -108,7 +106,6 @@ fn every_rejection_is_a_whole_answer() {
 
 #[test]
 fn statuses_and_bodies_of_rejections() {
-    let core = core(&BundleSet::default()).0;
     for (rejection, status, body) in [
         (Rejection::NoSuchStage, 403, r#"{"message":"Forbidden"}"#),
         (Rejection::NoSuchMethod, 403, r#"{"message":"Missing Authentication Token"}"#),
@@ -120,7 +117,7 @@ fn statuses_and_bodies_of_rejections() {
         (Rejection::UriTooLong, 414, r#"{"message":"Request-URI Too Long"}"#),
         (Rejection::MisdirectedRequest, 421, r#"{"message":"Misdirected Request"}"#),
     ] {
-        let (found, _, text) = answer(&core, request("GET", "/", &[]), rejection);
+        let (found, _, text) = answer(request("GET", "/", &[]), rejection);
         assert_eq!((found, text.as_str()), (status, body));
     }
     assert_eq!(default_body(Some(Type::AccessDenied), Some("no")), r#"{"Message":"no"}"#);
@@ -129,10 +126,9 @@ fn statuses_and_bodies_of_rejections() {
 
 #[test]
 fn the_record_tells_why() {
-    let core = core(&BundleSet::default()).0;
     let mut exchange = request("GET", "/", &[]);
     let rejection = Rejection::RouteRefused { reason: "X".to_owned(), message: "its authorizer is gone".to_owned() };
-    reject(&core, &mut exchange, rejection);
+    reject(&mut exchange, rejection);
     assert_eq!(exchange.record.reason, Some("RouteRefused"));
     assert_eq!(exchange.record.error.as_deref(), Some("its authorizer is gone"));
 }
@@ -248,7 +244,7 @@ fn parts_that_are_not_customised_stay() {
         exchange
     };
     let check = |rejection, status, body: &str, class: Option<&str>| {
-        let (found, headers, text) = answer(&core, routed(), rejection);
+        let (found, headers, text) = answer(routed(), rejection);
         assert_eq!((found, text.as_str()), (status, body));
         assert_eq!(headers.get("x-class").map(|value| value.to_str().unwrap()), class);
     };
@@ -273,7 +269,7 @@ fn http_apis_spell_their_500_otherwise() {
     assert_eq!((status, body.as_str()), (404, r#"{"message":"Not Found"}"#));
     let mut exchange = request("GET", "/prod/fine", &[]);
     crate::dispatch::dispatch(&core, &mut exchange).unwrap();
-    let (_, _, body) = answer(&core, exchange, Rejection::Configuration(String::new()));
+    let (_, _, body) = answer(exchange, Rejection::Configuration(String::new()));
     assert_eq!(body, r#"{"message":"Internal Server Error"}"#);
 }
 

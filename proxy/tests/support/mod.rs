@@ -10,6 +10,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Once};
 
 use bundle::host::{Certificate, HostTable};
+use bundle::integration::{Backend, BackendTarget, Integration};
+use bundle::route::{Action, Route, Verb};
 use bundle::{ApiIdentity, ApiKind, BundleSet, HostBundle, StageBundle, StageKey};
 use proxy::options::{LocalCertificates, Options, Timeouts};
 use proxy::{LoadReport, Proxy};
@@ -130,4 +132,25 @@ pub fn everywhere(stages: Vec<StageBundle>) -> BundleSet {
             table,
         })],
     }
+}
+
+/// `/prod/{proxy+}` to this URL, by our own reverse proxy.
+pub fn one_backend(url: String, max_body_bytes: u64) -> BundleSet {
+    let mut stage = stage("kit", "prod");
+    let target = Backend {
+        target: BackendTarget::Url(url),
+        response_header_timeout_ms: 5000,
+        idle_timeout_ms: 5000,
+        max_body_bytes,
+    };
+    stage.routes = vec![Route {
+        resource: "/{proxy+}".to_owned(),
+        resource_id: "abc123".to_owned(),
+        verb: Verb::Any,
+        operation: None,
+        requires: Default::default(),
+        validation: None,
+        action: Action::Serve(Box::new(Integration::Backend(target))),
+    }];
+    everywhere(vec![stage])
 }
