@@ -14,11 +14,16 @@ pub mod digest;
 pub mod host;
 pub mod integration;
 pub mod mapping;
+pub mod object;
 pub mod reply;
 pub mod route;
 pub mod stage;
 pub mod subtype;
 pub mod validation;
+
+use std::sync::Arc;
+
+use serde::Serialize;
 
 pub use codec::{DecodeError, EncodeError, Encoded, FORMAT, decode, encode};
 pub use digest::Digest;
@@ -29,7 +34,45 @@ pub use stage::{ApiIdentity, ApiKind, StageBundle, StageKey};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BundleSet {
     /// One per Stage, in the order of their keys.
-    pub stages: Vec<std::sync::Arc<StageBundle>>,
+    pub stages: Vec<Stamped<StageBundle>>,
     /// One per host, in the order of their names.
-    pub hosts: Vec<std::sync::Arc<HostBundle>>,
+    pub hosts: Vec<Stamped<HostBundle>>,
+}
+
+/// A bundle and the digest it was delivered under. A reader that is older or newer than the writer keeps that digest,
+/// whatever its own types would make of the content.
+#[derive(Debug)]
+pub struct Stamped<T> {
+    /// Digest of the bundle's JSON as it was written.
+    pub digest: Digest,
+    /// The bundle.
+    pub content: Arc<T>,
+}
+
+impl<T: Serialize> Stamped<T> {
+    /// Stamps a bundle with the digest of its JSON.
+    pub fn new(content: T) -> Self {
+        Self { digest: Digest::of_value(&content), content: Arc::new(content) }
+    }
+}
+
+impl<T> std::ops::Deref for Stamped<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.content
+    }
+}
+
+impl<T> Clone for Stamped<T> {
+    fn clone(&self) -> Self {
+        Self { digest: self.digest.clone(), content: Arc::clone(&self.content) }
+    }
+}
+
+/// Equal digests are equal bundles.
+impl<T> PartialEq for Stamped<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
 }

@@ -90,4 +90,20 @@ pub struct StageBundle {
     /// Cross-origin requests: of every route of an HTTP API, of a REST API's routes to its `backend`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
+    /// A share of the traffic goes to another deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Box<Canary>>,
+}
+
+/// A stage's canary. Each request is drawn anew; there is no stickiness.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Canary {
+    /// Share of the requests, 0 to 100.
+    pub percent: f64,
+    /// Whether it shares the stage's cache.
+    #[serde(default)]
+    pub use_stage_cache: bool,
+    /// What serves them: the canary's deployment under the stage's settings, its variables laid over the stage's. It
+    /// has no canary itself.
+    pub stage: StageBundle,
 }

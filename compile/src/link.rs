@@ -1,11 +1,10 @@
 //! What crosses Stages: hosts, base paths, names.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use bundle::host::Certificate;
 use bundle::route::Refusal;
-use bundle::{BasePath, BundleSet, HostBundle, HostTable, StageKey};
+use bundle::{BasePath, BundleSet, HostBundle, HostTable, StageKey, Stamped};
 
 use crate::finding::{Finding, Findings, ObjectRef, Reason, Severity};
 use crate::gateway::Gateway;
@@ -56,7 +55,7 @@ pub fn link<'a>(units: impl IntoIterator<Item = &'a Unit>, gateway: &Gateway) ->
     stages.dedup_by(|a, b| a.key == b.key);
     linker.findings.sort();
     linker.findings.dedup();
-    let hosts = hosts.into_values().map(Arc::new).collect();
+    let hosts = hosts.into_values().map(Stamped::new).collect();
     Linked { set: BundleSet { stages, hosts }, findings: linker.findings }
 }
 

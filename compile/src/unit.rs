@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bundle::host::Certificate;
 use bundle::route::Refusal;
-use bundle::{ApiIdentity, Digest, StageBundle, StageKey};
+use bundle::{ApiIdentity, Digest, StageBundle, StageKey, Stamped};
 
 use crate::finding::{Finding, Findings, ObjectRef, Reason, Severity};
 use crate::ident;
@@ -24,9 +24,7 @@ pub struct Unit {
     pub gateway: String,
     /// What a proxy serves. Present also beside errors wherever the broken parts could be left out or refused alone;
     /// whoever has an older one without errors goes on with that, see `compiled`.
-    pub bundle: Option<Arc<StageBundle>>,
-    /// Digest of the bundle.
-    pub digest: Option<Digest>,
+    pub bundle: Option<Stamped<StageBundle>>,
     /// Custom hosts it asks for.
     pub hosts: Vec<HostClaim>,
     /// Whether it also answers under the API's default host.
@@ -101,18 +99,17 @@ pub fn compile_stage(inputs: &StageInputs) -> Unit {
             aws: settings.aws,
             models: api.models,
             cors: api.cors,
+            canary: None,
         };
         encoded(bundle, &mut findings)
     });
     let compiled = !findings.has_errors();
-    let (bundle, digest) = bundle.unzip();
     Unit {
         key: inputs.key.clone(),
         api: contract.api.clone(),
         stage_name: settings.stage_name,
         gateway: settings.gateway,
         bundle,
-        digest,
         hosts: settings.hosts,
         default_host,
         routes,
@@ -135,7 +132,7 @@ fn compile_api(contract: &Contract) -> (Option<Api>, Vec<Finding>) {
 }
 
 /// The bundle with its digest, unless it is larger than a proxy reads.
-fn encoded(bundle: StageBundle, findings: &mut Findings) -> Option<(Arc<StageBundle>, Digest)> {
+fn encoded(bundle: StageBundle, findings: &mut Findings) -> Option<Stamped<StageBundle>> {
     let bytes = serde_json::to_vec(&bundle).unwrap_or_default();
     if bytes.len() > bundle::codec::MAX_BYTES {
         let text =
@@ -143,6 +140,5 @@ fn encoded(bundle: StageBundle, findings: &mut Findings) -> Option<(Arc<StageBun
         findings.object(Severity::Error, Reason::DocumentTooLarge, "/spec/apiRef", text);
         return None;
     }
-    let digest = Digest::of(&bytes);
-    Some((Arc::new(bundle), digest))
+    Some(Stamped { digest: Digest::of(&bytes), content: Arc::new(bundle) })
 }

@@ -81,7 +81,7 @@ proptest! {
             let encoded = bundle::encode(&**stage).unwrap();
             let decoded: bundle::StageBundle = bundle::decode(&encoded).unwrap();
             prop_assert_eq!(&decoded, &**stage);
-            prop_assert_eq!(Some(encoded.digest), unit.digest.clone());
+            prop_assert_eq!(&encoded.digest, &stage.digest);
         }
         let errors = unit.findings.iter().any(|finding| finding.severity == compile::Severity::Error);
         prop_assert_eq!(unit.compiled, !errors);

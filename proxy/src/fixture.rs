@@ -9,7 +9,9 @@ use std::time::Instant;
 
 use bundle::integration::{Backend, BackendTarget, Integration, IntegrationResponse, Mock, RequestMapping, Scheme};
 use bundle::route::{Action, Route, Verb};
-use bundle::{ApiIdentity, ApiKind, BasePath, BundleSet, Certificate, HostBundle, HostTable, StageBundle, StageKey};
+use bundle::{
+    ApiIdentity, ApiKind, BasePath, BundleSet, Certificate, HostBundle, HostTable, StageBundle, StageKey, Stamped,
+};
 use http::{HeaderValue, Method, Request, Response, Version};
 use rustls::sign::CertifiedKey;
 
@@ -70,6 +72,7 @@ pub(crate) fn stage(name: &str, routes: &[Route]) -> StageBundle {
         aws: Default::default(),
         models: Default::default(),
         cors: None,
+        canary: None,
     }
 }
 
@@ -136,7 +139,10 @@ fn host_bundle(host: &str, table: HostTable) -> HostBundle {
 }
 
 pub(crate) fn set(stages: Vec<StageBundle>, hosts: Vec<HostBundle>) -> BundleSet {
-    BundleSet { stages: stages.into_iter().map(Arc::new).collect(), hosts: hosts.into_iter().map(Arc::new).collect() }
+    BundleSet {
+        stages: stages.into_iter().map(Stamped::new).collect(),
+        hosts: hosts.into_iter().map(Stamped::new).collect(),
+    }
 }
 
 /// A request to `example.com`, unless a header says otherwise.

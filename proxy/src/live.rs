@@ -19,9 +19,9 @@ pub mod text;
 pub mod validation;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
-use bundle::{BundleSet, Digest, StageBundle, StageKey};
+use bundle::{BundleSet, StageBundle, StageKey, Stamped};
 
 pub use stage::{Action, Route, Scope, Stage};
 
@@ -31,9 +31,6 @@ pub struct Live {
     /// In the order of their keys.
     pub stages: Vec<Arc<Stage>>,
     pub hosts: host::Hosts,
-    /// By the index of `stages`: what each was parsed from. A `Weak` keeps the address from being used again, not the
-    /// content.
-    pub(crate) origins: Vec<Weak<StageBundle>>,
 }
 
 /// Something in a bundle that this proxy cannot serve; the route it belongs to answers 500.
@@ -46,29 +43,23 @@ pub struct Broken {
 }
 
 impl Live {
-    /// Parses a set of bundles. A stage whose bundle is the same `Arc` as before (or has the same digest) is
-    /// taken over from `previous` as it is; only an `Arc` that was not seen before is hashed. What is broken is told
-    /// for all that is served, taken over or not.
+    /// Parses a set of bundles. A stage whose bundle has the digest it had before is taken over from
+    /// `previous` as it is. What is broken is told for all that is served, taken over or not.
     pub fn parse(set: &BundleSet, previous: &Self) -> (Self, Vec<Broken>) {
-        let known: HashMap<&StageKey, usize> =
-            previous.stages.iter().enumerate().map(|(index, stage)| (&stage.key, index)).collect();
-        let parse = |bundle: &Arc<StageBundle>| {
-            let stage = match known.get(&bundle.key) {
-                Some(&index) => Stage::renew(&previous.stages[index], previous.origins.get(index), bundle),
-                None => Arc::new(Stage::parse(bundle, Digest::of_value(&**bundle))),
-            };
-            (stage, Arc::downgrade(bundle))
+        let known: HashMap<&StageKey, &Arc<Stage>> = previous.stages.iter().map(|stage| (&stage.key, stage)).collect();
+        let parse = |bundle: &Stamped<StageBundle>| match known.get(&bundle.key) {
+            Some(&before) if before.digest == bundle.digest => Arc::clone(before),
+            _ => Arc::new(Stage::parse(bundle, bundle.digest.clone())),
         };
-        let mut parsed: Vec<_> = set.stages.iter().map(parse).collect();
-        parsed.sort_by(|(a, _), (b, _)| a.key.cmp(&b.key));
-        parsed.dedup_by(|(a, _), (b, _)| a.key == b.key);
-        let (stages, origins): (Vec<_>, Vec<_>) = parsed.into_iter().unzip();
+        let mut stages: Vec<Arc<Stage>> = set.stages.iter().map(parse).collect();
+        stages.sort_by(|a, b| a.key.cmp(&b.key));
+        stages.dedup_by(|a, b| a.key == b.key);
         let mut broken: Vec<Broken> = stages.iter().flat_map(|stage| stage.broken.iter().cloned()).collect();
         // Hosts know stages by their index.
         let same_places = stages.len() == previous.stages.len()
             && stages.iter().zip(&previous.stages).all(|(stage, before)| stage.key == before.key);
         let hosts = host::Hosts::parse(&set.hosts, &stages, same_places.then_some(&previous.hosts), &mut broken);
-        (Self { stages, hosts, origins }, broken)
+        (Self { stages, hosts }, broken)
     }
 }
 

@@ -52,11 +52,16 @@ fn bundles(case: &Value, echo: &Echo) -> BundleSet {
     let filled: Value = serde_json::from_str(&case.to_string().replace("ECHO", &echo.url())).expect("still JSON");
     if let Some(hosts) = filled.get("hosts") {
         return BundleSet {
-            stages: filled["stages"].as_array().expect("stages").iter().map(|stage| whole(stage).into()).collect(),
+            stages: filled["stages"]
+                .as_array()
+                .expect("stages")
+                .iter()
+                .map(|stage| bundle::Stamped::new(whole(stage)))
+                .collect(),
             hosts: serde_json::from_value::<Vec<_>>(hosts.clone())
                 .expect("hosts")
                 .into_iter()
-                .map(std::sync::Arc::new)
+                .map(bundle::Stamped::new)
                 .collect(),
         };
     }

@@ -7,9 +7,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use bundle::BundleSet;
 use bundle::integration::{BackendTarget, Integration};
 use bundle::route::Action;
+use bundle::{BundleSet, StageBundle, Stamped};
 use support::{Gateway, one_backend};
 
 /// `/prod/{proxy+}` to this address.
@@ -280,12 +280,13 @@ mod http2 {
         let address: SocketAddr = told.recv().expect("started");
         let gateway = Gateway::start();
         let mut set = backend(address, 4);
-        let stage = Arc::make_mut(&mut set.stages[0]);
+        let mut stage = StageBundle::clone(&set.stages[0]);
         if let Action::Serve(integration) = &mut stage.routes[0].action
             && let Integration::Backend(backend) = &mut **integration
         {
             backend.target = BackendTarget::Url(format!("h2c://{address}"));
         }
+        set.stages[0] = Stamped::new(stage);
         gateway.load(&set);
         run(async {
             let (messages, stream) = tokio::sync::mpsc::unbounded_channel::<Result<Frame<Bytes>, Infallible>>();

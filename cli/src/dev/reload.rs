@@ -96,7 +96,7 @@ impl Reloader {
         let linked = compile::link(units.iter().map(|unit| &**unit), &self.gateway);
         describe(&compiled, &attached, &linked.findings, &places, &mut diagnostics);
         print::in_order(&mut diagnostics);
-        let changed = !same(&self.set, &linked.set);
+        let changed = self.set != linked.set;
         self.set = linked.set.clone();
         Outcome { set: linked.set, changed, units, diagnostics }
     }
@@ -240,14 +240,6 @@ impl Reloader {
         }
         units
     }
-}
-
-/// Whether two sets are equal. Stages that were not compiled again are the very same, and need no look inside.
-fn same(one: &BundleSet, other: &BundleSet) -> bool {
-    let stages = one.stages.iter().zip(&other.stages);
-    one.hosts == other.hosts
-        && one.stages.len() == other.stages.len()
-        && stages.into_iter().all(|(one, other)| Arc::ptr_eq(one, other) || one == other)
 }
 
 /// Findings of the compiler with their places.

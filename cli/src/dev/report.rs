@@ -102,7 +102,7 @@ impl Reporter {
     /// What is served now and was not before, and the other way round.
     fn changes(&mut self, units: &[Arc<Unit>], took: Duration) -> String {
         let mut out = String::new();
-        let digest = |unit: &Unit| Some((unit.key.clone(), unit.digest.clone()?));
+        let digest = |unit: &Unit| Some((unit.key.clone(), unit.bundle.as_ref()?.digest.clone()));
         let now: BTreeMap<StageKey, Digest> = units.iter().filter_map(|unit| digest(unit)).collect();
         let first = self.stages.is_none();
         let before = self.stages.take().unwrap_or_default();

@@ -4,10 +4,10 @@ mod certificate;
 mod table;
 
 use std::borrow::Cow;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use bundle::route::Refusal;
-use bundle::{HostBundle, StageKey};
+use bundle::{Digest, HostBundle, StageKey, Stamped};
 use rustls::sign::CertifiedKey;
 
 use crate::live::{Broken, Stage};
@@ -30,8 +30,8 @@ struct Names {
 /// One host.
 #[derive(Debug)]
 pub struct Host {
-    /// What it was parsed from, to know it again; its content need not live.
-    bundle: Weak<HostBundle>,
+    /// Digest of the bundle it was parsed from.
+    pub digest: Digest,
     certificate: Certificate,
     table: Table,
     /// Set: answers 500 under every path, with this reason.
@@ -50,7 +50,7 @@ impl Hosts {
     /// Parses the hosts. One whose bundle is the same as before is taken over from `previous`, if the stages it names
     /// are still at their places.
     pub fn parse(
-        bundles: &[Arc<HostBundle>],
+        bundles: &[Stamped<HostBundle>],
         stages: &[Arc<Stage>],
         previous: Option<&Self>,
         broken: &mut Vec<Broken>,
@@ -60,7 +60,7 @@ impl Hosts {
         for bundle in bundles {
             let known = previous.and_then(|previous| previous.0.named(&bundle.host));
             let host = match known {
-                Some(host) if std::ptr::eq(host.bundle.as_ptr(), Arc::as_ptr(bundle)) => Arc::clone(host),
+                Some(host) if host.digest == bundle.digest => Arc::clone(host),
                 _ => Arc::new(Host::parse(bundle, stages, known, &mut certificates)),
             };
             broken.extend(host.broken.clone());
@@ -109,7 +109,7 @@ impl Hosts {
 
 impl Host {
     fn parse(
-        bundle: &Arc<HostBundle>,
+        bundle: &Stamped<HostBundle>,
         stages: &[Arc<Stage>],
         known: Option<&Arc<Self>>,
         certificates: &mut Certificates,
@@ -133,7 +133,7 @@ impl Host {
             route: String::new(),
             message: format!("host {}: {}", bundle.host, messages.join("; ")),
         });
-        Self { bundle: Arc::downgrade(bundle), certificate, table, refuse, broken }
+        Self { digest: bundle.digest.clone(), certificate, table, refuse, broken }
     }
 
     /// Whether it is a custom host, whose base paths belong to what functions see of a path.

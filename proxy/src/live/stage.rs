@@ -1,7 +1,6 @@
 //! One stage and its routes.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Weak};
 
 use bundle::integration::Integration;
 use bundle::route::{Refusal, Verb};
@@ -108,19 +107,6 @@ const GUARDS: [&str; 1] = [bundle::validation::GUARD];
 const DEFAULT_ROUTE: &str = "$default";
 
 impl Stage {
-    /// The stage of a bundle, taken over from before if the bundle is the same one, or has the same content.
-    pub(super) fn renew(
-        before: &Arc<Self>,
-        origin: Option<&Weak<StageBundle>>,
-        bundle: &Arc<StageBundle>,
-    ) -> Arc<Self> {
-        if origin.is_some_and(|origin| std::ptr::eq(origin.as_ptr(), Arc::as_ptr(bundle))) {
-            return Arc::clone(before);
-        }
-        let digest = Digest::of_value(&**bundle);
-        if before.digest == digest { Arc::clone(before) } else { Arc::new(Self::parse(bundle, digest)) }
-    }
-
     /// Parses a stage: always, and everything in it. A route that does not work is refused, its neighbours serve.
     pub(super) fn parse(bundle: &StageBundle, digest: Digest) -> Self {
         let patterns = Patterns::default();

@@ -12,7 +12,7 @@ use std::sync::{Arc, Once};
 use bundle::host::{Certificate, HostTable};
 use bundle::integration::{Backend, BackendTarget, Integration};
 use bundle::route::{Action, Route, Verb};
-use bundle::{ApiIdentity, ApiKind, BundleSet, HostBundle, StageBundle, StageKey};
+use bundle::{ApiIdentity, ApiKind, BundleSet, HostBundle, StageBundle, StageKey, Stamped};
 use proxy::options::{LocalCertificates, Options, Timeouts};
 use proxy::{LoadReport, Proxy};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -115,6 +115,7 @@ pub fn stage(api: &str, stage_name: &str) -> StageBundle {
         aws: Default::default(),
         models: Default::default(),
         cors: None,
+        canary: None,
     }
 }
 
@@ -124,8 +125,8 @@ pub fn everywhere(stages: Vec<StageBundle>) -> BundleSet {
         stages: stages.iter().map(|stage| (stage.stage_name.clone(), stage.key.clone())).collect(),
     };
     BundleSet {
-        stages: stages.into_iter().map(Arc::new).collect(),
-        hosts: vec![Arc::new(HostBundle {
+        stages: stages.into_iter().map(Stamped::new).collect(),
+        hosts: vec![Stamped::new(HostBundle {
             host: "*".to_owned(),
             certificate: Certificate::Local,
             refuse: None,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri, Version};
 use bundle::integration::Integration;
 use bundle::mapping::{RequestTarget, Source};
-use bundle::{ApiIdentity, ApiKind, BundleSet, StageBundle, StageKey};
+use bundle::{ApiIdentity, ApiKind, BundleSet, StageBundle, StageKey, Stamped};
 use rustls::sign::CertifiedKey;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -86,6 +86,7 @@ pub(super) fn stage_bundle() -> StageBundle {
         aws: Default::default(),
         models: Default::default(),
         cors: None,
+        canary: None,
     }
 }
 
@@ -164,7 +165,7 @@ impl Served {
             validation: None,
             action: bundle::route::Action::Serve(Box::new(integration)),
         }];
-        let set = BundleSet { stages: vec![Arc::new(bundle)], hosts: Vec::new() };
+        let set = BundleSet { stages: vec![Stamped::new(bundle)], hosts: Vec::new() };
         let (live, broken) = Live::parse(&set, &Live::default());
         assert!(broken.is_empty(), "{broken:?}");
         let live = Arc::clone(&live.stages[0]);
