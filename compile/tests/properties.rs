@@ -95,7 +95,7 @@ proptest! {
         let digests = [&document, &turned].map(|document| Contract::of(key(), None, document.clone()).digest);
         prop_assert_eq!(&digests[0], &digests[1]);
         let (one, other) = (compile_value(document), compile_value(turned));
-        prop_assert_eq!(one.digest, other.digest);
+        prop_assert_eq!(one.bundle, other.bundle);
         prop_assert_eq!(one.findings, other.findings);
     }
 
