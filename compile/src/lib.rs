@@ -7,6 +7,7 @@
 
 #![deny(missing_docs)]
 
+pub mod deploy;
 pub mod finding;
 pub mod gateway;
 pub mod ident;
