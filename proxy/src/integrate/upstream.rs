@@ -49,6 +49,7 @@ pub struct Upstream {
     tls: Arc<tls::Clients>,
     pools: Rc<RefCell<Pools>>,
     open: Rc<Cell<usize>>,
+    pub(super) timers: deadline::Timers,
     ticks: pool::Ticks,
     sweeping: Cell<bool>,
 }
@@ -73,6 +74,7 @@ impl Upstream {
             tls,
             pools: Rc::default(),
             open: Rc::default(),
+            timers: deadline::Timers::default(),
             ticks: Rc::default(),
             sweeping: Cell::new(false),
         }
