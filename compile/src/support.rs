@@ -31,8 +31,6 @@ pub enum Feature {
     ApiKeySource,
     /// A private endpoint.
     PrivateEndpoint,
-    /// A Stage's `canary`.
-    Canary,
     /// A Stage's cache.
     Cache,
     /// Rate limits of methods.
@@ -93,7 +91,6 @@ gaps! {
     HttpApi Ignore "an HTTP API's own rules (a REST API's are used)",
     ApiKeySource Ignore "API keys from an authorizer",
     PrivateEndpoint Ignore "a private endpoint (who reaches the gateway is the network's matter)",
-    Canary Ignore "the canary",
     Cache Ignore "the response cache",
     Throttle Ignore "the rate limit",
     DetailedMetrics Ignore "detailed metrics",

@@ -1,6 +1,6 @@
 //! Everything there is, and what one Stage depends on.
 
-mod contract;
+pub(crate) mod contract;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -75,6 +75,8 @@ pub struct StageInputs {
     pub deployment: u64,
     /// …and its contract here, which need not be the newest.
     pub contract: Arc<Contract>,
+    /// What becomes of `spec.canary`. `attach` says `None`; it too is known to whoever keeps deployments.
+    pub canary: CanaryInputs,
     /// Certificates by the name of their Secret, as far as they could be resolved.
     pub certificates: BTreeMap<String, Certificate>,
     /// The access key of `aws.credentials`, if the Secret holds one.
@@ -85,6 +87,23 @@ pub struct StageInputs {
     pub region: String,
     /// What was found while references were resolved.
     pub findings: Vec<Finding>,
+}
+
+/// What a Stage's canary is made of. Its share and its variables are in the spec.
+#[derive(Clone, Debug, Default)]
+pub enum CanaryInputs {
+    /// There is none.
+    #[default]
+    None,
+    /// It serves a share of the requests.
+    Share {
+        /// Number of its deployment.
+        deployment: u64,
+        /// Contract of that deployment.
+        contract: Arc<Contract>,
+    },
+    /// It was promoted: the Stage's own deployment is the canary's, and has the canary's variables.
+    Promoted,
 }
 
 /// What `attach` found.
@@ -133,6 +152,7 @@ pub fn attach(world: &World, gateway: &Gateway) -> Attached {
             created: stage.metadata.creation_timestamp.as_ref().map(|time| time.0.to_string()),
             deployment: 1,
             contract: Arc::clone(contract),
+            canary: CanaryInputs::None,
             certificates,
             access_key,
             account_id: gateway.account_id.clone(),
@@ -228,7 +248,12 @@ impl StageInputs {
             self.certificates.iter().map(|(name, c)| (name, Digest::of_value(c))).collect();
         let findings: Vec<_> = self.findings.iter().map(ToString::to_string).collect();
         let access_key = self.access_key.as_ref().map(Digest::of_value);
+        let canary = match &self.canary {
+            CanaryInputs::None => None,
+            CanaryInputs::Share { deployment, contract } => Some((*deployment, Some(&contract.digest))),
+            CanaryInputs::Promoted => Some((0, None)),
+        };
         let rest = (&self.key, &self.created, self.deployment, &self.contract.digest, certificates, access_key);
-        Digest::of_value(&(&*self.spec, rest, &self.account_id, &self.region, findings))
+        Digest::of_value(&(&*self.spec, rest, canary, &self.account_id, &self.region, findings))
     }
 }

@@ -31,6 +31,7 @@ pub fn lookup<'a>(exchange: &'a Exchange, name: &str) -> Option<Cow<'a, str>> {
         "path" => Cow::Borrowed(exchange.path.as_str()),
         // Whatever was spoken, as Amazon has it.
         "protocol" => Cow::Borrowed("HTTP/1.1"),
+        "isCanaryRequest" => Cow::Borrowed(if stage?.canary_request? { "true" } else { "false" }),
         "resourceId" => Cow::Borrowed(&*route?.resource_id),
         "resourcePath" => Cow::Borrowed(&*route?.resource),
         "identity.sourceIp" => Cow::Owned(exchange.client.peer.ip().to_canonical().to_string()),
@@ -58,7 +59,9 @@ pub fn value(exchange: &Exchange, overrides: &Overrides) -> Value {
     });
     let received = exchange.received_at();
     let epoch = i64::try_from(millis(received)).unwrap_or(i64::MAX);
-    Value::sealed([
+    // Only while there is a canary.
+    let canary = lookup(exchange, "isCanaryRequest").map(|_| named("isCanaryRequest"));
+    let members = [
         named("resourceId"),
         named("resourcePath"),
         named("httpMethod"),
@@ -77,7 +80,8 @@ pub fn value(exchange: &Exchange, overrides: &Overrides) -> Value {
         named("deploymentId"),
         (Text::from_static("responseOverride"), overrides.response.clone()),
         named("apiId"),
-    ])
+    ];
+    Value::sealed(members.into_iter().chain(canary))
 }
 
 /// Members of `$context.identity`, in the order that was recorded.

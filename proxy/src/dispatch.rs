@@ -49,7 +49,7 @@ pub fn dispatch(core: &Rc<Core>, exchange: &mut Exchange) -> Result<(), Rejectio
     let (stage, end) = host.stage(path).ok_or(Rejection::NoSuchStage)?;
     let stage = live.stages.get(stage).ok_or(Rejection::NoSuchStage)?;
     let resource_start = resource_start(path, end);
-    let (stage, custom_host) = (Rc::clone(stage), host.is_custom());
+    let (stage, custom_host) = (core.draw(stage), host.is_custom());
     let parameters = Vec::new();
     exchange.routed = Some(Routed { stage, route: None, parameters, resource_start, preflight: false, custom_host });
     method::route(exchange)

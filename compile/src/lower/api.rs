@@ -77,8 +77,7 @@ impl Prepared<'_> {
 /// Lowers a contract's document. `None` when there is nothing that could be served: no document, or one with paths
 /// that cannot be told from others (leaving such a path out could hand its requests to a less guarded one).
 pub(crate) fn lower(contract: &Contract, findings: &mut Findings) -> Option<Api> {
-    let Contract { api: _, description: _, backend: _, document, origin: _, digest: _, findings: _ } = contract;
-    let root = Node::root(document.as_deref()?);
+    let root = Node::root(contract.document.as_deref()?);
     if let Err(text) = check_version(&root) {
         findings.document(Severity::Error, Reason::NotOpenApi, "", text);
         return None;

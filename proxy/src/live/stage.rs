@@ -8,6 +8,7 @@ use bundle::{ApiKind, Digest, StageBundle, StageKey};
 
 use crate::dispatch::pattern::Pattern;
 use crate::dispatch::trie::{Builder, Router, Verbs};
+use crate::live::canary::Canary;
 use crate::live::cors::Cors;
 use crate::live::gateway_response::GatewayResponses;
 use crate::live::payload::BinaryTypes;
@@ -40,6 +41,10 @@ pub struct Stage {
     /// Answers of at least so many bytes are compressed, and compressed requests unpacked; `None`: neither.
     pub minimum_compression_size: Option<u64>,
     pub cors: Option<Cors>,
+    /// Another deployment that serves a share of the requests.
+    pub canary: Option<Canary>,
+    /// Whether this is the canary (`true`) or the base of one; `None` where there is no canary.
+    pub canary_request: Option<bool>,
     /// What of it cannot be served.
     pub broken: Vec<Broken>,
 }
@@ -157,6 +162,10 @@ impl Stage {
             }
         });
         broken.extend(messages.into_iter().map(of_stage));
+        let canary = bundle.canary.as_deref().map(|canary| Canary::parse(canary, &digest));
+        for found in canary.iter().flat_map(|canary| &canary.stage.broken) {
+            broken.push(Broken { message: format!("canary: {}", found.message), ..found.clone() });
+        }
         Self {
             key: bundle.key.clone(),
             digest,
@@ -175,6 +184,8 @@ impl Stage {
             aws: aws::Aws::parse(bundle),
             minimum_compression_size: bundle.minimum_compression_size,
             cors,
+            canary_request: canary.is_some().then_some(false),
+            canary,
             broken,
         }
     }
