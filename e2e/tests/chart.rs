@@ -72,9 +72,15 @@ fn lint_finds_nothing() {
         .map(|entry| entry.unwrap().path())
         .collect();
     for values in values {
-        let Some(said) =
-            run_helm(&["lint", "--strict", "charts/stagegate", "--values", &values.to_string_lossy(), "--kube-version", "1.34.0"])
-        else {
+        let Some(said) = run_helm(&[
+            "lint",
+            "--strict",
+            "charts/stagegate",
+            "--values",
+            &values.to_string_lossy(),
+            "--kube-version",
+            "1.34.0",
+        ]) else {
             return;
         };
         said.unwrap();
