@@ -151,7 +151,10 @@ fn functions_of_amazons_lambda() {
     let seen = state["seen"].as_array().unwrap();
     let called: Vec<_> = seen.iter().map(|call| call[1].as_str().unwrap()).collect();
     assert_eq!(called, ["lambda", "sts", "lambda", "lambda"]);
-    assert_eq!((&seen[0][0], &seen[1][0], &seen[3][0]), (&json!("AKIDEXAMPLE"), &json!("AKIDEXAMPLE"), &json!("AKIDEXAMPLE")));
+    assert_eq!(
+        (&seen[0][0], &seen[1][0], &seen[3][0]),
+        (&json!("AKIDEXAMPLE"), &json!("AKIDEXAMPLE"), &json!("AKIDEXAMPLE"))
+    );
     assert_ne!(seen[2][0], "AKIDEXAMPLE");
 }
 
