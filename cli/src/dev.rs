@@ -1,6 +1,6 @@
 //! `stagegate dev`: the gateway here, from files, without a cluster.
 
-mod deploy;
+pub(crate) mod deploy;
 mod reload;
 mod report;
 mod signals;

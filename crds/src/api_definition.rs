@@ -1,7 +1,7 @@
 //! ApiDefinition: the contract, which a deployment snapshots.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::CustomResource;
+use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -11,7 +11,7 @@ use crate::reference::ConfigMapKeyRef;
 
 /// An API: an OpenAPI document (3.0, 3.1 or Swagger 2.0), an export from Amazon API Gateway unchanged or a plain one
 /// with a `backend`.
-#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "stagegate.dev",
     version = "v1alpha1",
@@ -21,6 +21,8 @@ use crate::reference::ConfigMapKeyRef;
     status = "ApiDefinitionStatus",
     shortname = "apidef",
     category = "stagegate",
+    validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')")
+        .message("metadata.name is a DNS label of at most 63 characters: it is part of the default host"),
     printcolumn(
         name = "Accepted",
         type_ = "string",
@@ -37,8 +39,9 @@ use crate::reference::ConfigMapKeyRef;
     "message": "exactly one of openapi and openapiFrom is needed"
 }]))]
 pub struct ApiDefinitionSpec {
-    /// For people.
+    /// For people, at most 4096 characters. A deployment keeps it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
     pub description: Option<String>,
     /// The document itself. Exactly one of `openapi` and `openapiFrom`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,6 +59,7 @@ pub struct ApiDefinitionSpec {
 fn document(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({
         "type": "object",
+        "minProperties": 1,
         "x-kubernetes-preserve-unknown-fields": true,
         "x-kubernetes-map-type": "atomic"
     })
@@ -84,6 +88,7 @@ pub struct OpenApiFrom {
 pub struct ApiDefinitionStatus {
     /// `Accepted`: False with path, line where known, and reason of every error.
     #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// Generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]

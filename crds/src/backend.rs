@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::pattern;
+
 /// A reverse proxy for operations without an integration of their own: path, query, method and end-to-end headers
 /// are kept, bodies stream both ways, trailers, SSE, gRPC and WebSocket work.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -17,18 +19,19 @@ pub struct Backend {
     pub service: Option<ServiceRef>,
     /// An absolute `http` or `https` URL; the request's path is appended to its path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048), regex(pattern = pattern::URL))]
     pub url: Option<String>,
     /// How long to wait for the backend's response headers, as `30s` or `500ms`. Default `30s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^([0-9]+(ms|s|m|h))+$"))]
+    #[schemars(length(max = 32), regex(pattern = pattern::DURATION))]
     pub response_header_timeout: Option<String>,
     /// Longest silence in a body or a tunnel. Default `5m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^([0-9]+(ms|s|m|h))+$"))]
+    #[schemars(length(max = 32), regex(pattern = pattern::DURATION))]
     pub idle_timeout: Option<String>,
     /// Largest request body, as a Kubernetes quantity. Default `10Mi`. gRPC and tunnels have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^[0-9]+(Ki|Mi|Gi|Ti|k|M|G|T)?$"))]
+    #[schemars(length(max = 32), regex(pattern = pattern::QUANTITY))]
     pub max_body_bytes: Option<String>,
 }
 
@@ -37,9 +40,11 @@ pub struct Backend {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServiceRef {
     /// Name of the Service.
+    #[schemars(length(max = 63), regex(pattern = pattern::LABEL))]
     pub name: String,
     /// Its namespace; another than this object's needs a ReferenceGrant there. Default: this object's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63), regex(pattern = pattern::LABEL))]
     pub namespace: Option<String>,
     /// Port of the Service.
     #[schemars(range(min = 1, max = 65535))]

@@ -2,10 +2,12 @@
 
 #![deny(missing_docs)]
 #![allow(clippy::duplicated_attributes, reason = "every printer column has a type")]
+#![allow(unreachable_pub, reason = "the derive of a schema with rules repeats its struct inside a function")]
 
 pub mod api_definition;
 pub mod backend;
 pub mod methods;
+mod pattern;
 pub mod reference;
 pub mod stage;
 pub mod usage_plan;

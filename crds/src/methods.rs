@@ -3,13 +3,17 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::pattern;
+
 /// Settings of some methods; the most specific entry wins: method and path, then path, then `*` `/*`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MethodSetting {
-    /// A verb, or `*`.
+    /// A verb in capitals, or `*`.
+    #[schemars(regex(pattern = pattern::METHOD))]
     pub method: String,
     /// A resource's path as the document writes it, or `/*`.
+    #[schemars(length(max = 1024), regex(pattern = "^/"))]
     pub path: String,
     /// Rate limit of each of these methods.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::methods::Throttle;
+use crate::pattern;
 
 /// Limits and meters the callers of stages by their API keys.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -16,7 +17,7 @@ use crate::methods::Throttle;
     namespaced,
     doc = "Who may call how much: limits and meters the callers of stages by their API keys.",
     status = "UsagePlanStatus",
-    shortname = "plan",
+    shortname = "uplan",
     category = "stagegate",
     printcolumn(
         name = "Accepted",
@@ -31,8 +32,9 @@ use crate::methods::Throttle;
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UsagePlanSpec {
-    /// The stages it opens, in the same namespace.
+    /// The stages it opens, in the same namespace, at most 256.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub stages: Vec<PlanStage>,
     /// Rate limit per API key, over all stages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,10 +52,14 @@ pub struct UsagePlanSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PlanStage {
     /// Name of the Stage.
+    #[schemars(length(max = 253), regex(pattern = pattern::OBJECT))]
     pub name: String,
     /// Rate limits per key of single methods, at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 20))]
+    #[schemars(
+        length(max = 20),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["method", "path"])
+    )]
     pub methods: Vec<PlanMethod>,
 }
 
@@ -61,9 +67,11 @@ pub struct PlanStage {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PlanMethod {
-    /// A verb.
+    /// A verb in capitals.
+    #[schemars(regex(pattern = pattern::METHOD))]
     pub method: String,
-    /// A resource's path.
+    /// A resource's path as the document writes it.
+    #[schemars(length(max = 1024), regex(pattern = "^/"))]
     pub path: String,
     /// The limit.
     pub throttle: Throttle,
@@ -112,6 +120,7 @@ pub struct ApiKeys {
 pub struct UsagePlanStatus {
     /// `Accepted`.
     #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// Number of keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]

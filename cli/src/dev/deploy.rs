@@ -202,7 +202,7 @@ fn unkept(api: &ObjectKey, error: &str) -> Diagnostic {
 }
 
 /// `2026-01-31T12:00:00Z`.
-fn rfc3339(time: OffsetDateTime) -> String {
+pub(crate) fn rfc3339(time: OffsetDateTime) -> String {
     let (year, month, day) = (time.year(), u8::from(time.month()), time.day());
     let (hour, minute, second) = (time.hour(), time.minute(), time.second());
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")

@@ -181,6 +181,7 @@ fn broken(error: BodyError) -> Rejection {
         }
         BodyError::Fault(BodyFault::Aborted) => Rejection::IntegrationFailure(BodyFault::Aborted.to_string()),
         BodyError::Wire(error) => Rejection::IntegrationFailure(error.to_string()),
+        BodyError::Answer(fault) => Rejection::IntegrationFailure(fault.to_string()),
     }
 }
 

@@ -175,5 +175,6 @@ fn unread(error: BodyError) -> Rejection {
             Rejection::IntegrationFailure(fault.to_string())
         }
         BodyError::Wire(error) => Rejection::IntegrationFailure(error.to_string()),
+        BodyError::Answer(fault) => Rejection::IntegrationFailure(fault.to_string()),
     }
 }
