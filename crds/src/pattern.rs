@@ -13,8 +13,10 @@ pub(crate) const QUANTITY: &str = "^0*[1-9][0-9]*(Ki|Mi|Gi|Ti|k|M|G|T)?$";
 /// An absolute URL without a query.
 pub(crate) const URL: &str = r"^https?://[^/?#{}\s][^?#{}\s]*$";
 /// `api.example.com`, `*.example.com` or `*`, in any case.
-pub(crate) const HOST: &str = r"^(\*|(\*\.)?([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)$";
+pub(crate) const HOST: &str =
+    r"^(\*|(\*\.)?([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)$";
 /// `/` or `/orders/v2`; a segment is neither `.` nor `..`.
-pub(crate) const BASE_PATH: &str = r"^(/|(/([$_+!*'()A-Za-z0-9-]|\.{1,2}[$_+!*'()A-Za-z0-9-]|\.{3})[$_.+!*'()A-Za-z0-9-]*)+/?)$";
+pub(crate) const BASE_PATH: &str =
+    r"^(/|(/([$_+!*'()A-Za-z0-9-]|\.{1,2}[$_+!*'()A-Za-z0-9-]|\.{3})[$_.+!*'()A-Za-z0-9-]*)+/?)$";
 /// A method of HTTP that a document can have, or `*`.
 pub(crate) const METHOD: &str = r"^(\*|ANY|GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|TRACE)$";

@@ -1,6 +1,7 @@
 //! What the charts render, beside what they rendered when somebody looked:
 //! `BLESS=1 cargo test -p stagegate-e2e --test chart` writes it anew.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -10,7 +11,7 @@ use e2e::program::{helm, root, run};
 fn run_helm(arguments: &[&str]) -> Option<anyhow::Result<String>> {
     let Some(helm) = helm() else {
         assert!(std::env::var_os("STAGEGATE_E2E").is_none(), "STAGEGATE_E2E=1 demands Helm");
-        eprintln!("skipped: no helm on the PATH, and e2e/cluster/up has not built one");
+        drop(writeln!(std::io::stderr(), "skipped: no helm on the PATH, and e2e/cluster/up has not built one"));
         return None;
     };
     Some(run(Command::new(helm).args(arguments).current_dir(root()), ""))
@@ -72,9 +73,15 @@ fn lint_finds_nothing() {
         .map(|entry| entry.unwrap().path())
         .collect();
     for values in values {
-        let Some(said) =
-            run_helm(&["lint", "--strict", "charts/stagegate", "--values", &values.to_string_lossy(), "--kube-version", "1.34.0"])
-        else {
+        let Some(said) = run_helm(&[
+            "lint",
+            "--strict",
+            "charts/stagegate",
+            "--values",
+            &values.to_string_lossy(),
+            "--kube-version",
+            "1.34.0",
+        ]) else {
             return;
         };
         said.unwrap();
