@@ -22,6 +22,11 @@ pub(crate) enum Command {
     Import(Import),
     Template(Template),
     Function(crate::function::Args),
+    History(crate::cluster::History),
+    Diff(crate::cluster::Diff),
+    Deploy(crate::cluster::Deploy),
+    Rollback(crate::cluster::Rollback),
+    Promote(crate::cluster::Promote),
 }
 
 /// Runs the gateway here, without a cluster, from files that are reloaded as they change.

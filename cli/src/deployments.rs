@@ -3,13 +3,14 @@
 //! As in the cluster, a deployment is immutable, creating it is the lock on its number, and what equals the newest
 //! makes no new one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bundle::StageKey;
+use bundle::{Digest, StageKey};
+use compile::deploy::Take;
 use compile::{Contract, ObjectKey};
 use crds::backend::Backend;
 use serde::{Deserialize, Serialize};
@@ -17,23 +18,23 @@ use serde_json::Value;
 
 use crate::state::{Readers, State, create_atomically, private_folder, write_atomically};
 
-/// Deployments kept of an API unless a Stage says otherwise.
-pub(crate) const HISTORY_LIMIT: u32 = 50;
-
-/// Numbers tried when other processes take them at the same time.
-const ATTEMPTS: usize = 100;
-
 /// Every API's deployments.
 pub(crate) struct Deployments {
     state: State,
-    /// The newest of each API, as this process knows it.
-    newest: BTreeMap<ObjectKey, Newest>,
+    /// Digests of those that have been read: a deployment never changes.
+    digests: HashMap<(ObjectKey, u64), Digest>,
 }
 
-#[derive(Clone, Debug)]
-struct Newest {
-    number: u64,
-    digest: String,
+/// What is remembered of a Stage.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Record {
+    /// Number that was live last.
+    pub(crate) live: Option<u64>,
+    /// What `stagegate.dev/rollback-to` was then.
+    pub(crate) pin: Option<String>,
+    /// The value of `stagegate.dev/deploy` that was acted upon last.
+    pub(crate) handled_deploy: Option<String>,
 }
 
 /// One deployment as it is kept.
@@ -50,144 +51,81 @@ struct Snapshot {
     document: Value,
 }
 
-/// Why a deployment cannot be served.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum SnapshotError {
-    #[error("there is no deployment {number} of {api}{}", known(.numbers))]
-    Unknown { api: ObjectKey, number: u64, numbers: Vec<u64> },
-    #[error("deployment {number} of {api} cannot be read: {source}")]
-    Unreadable { api: ObjectKey, number: u64, source: io::Error },
-}
-
-fn known(numbers: &[u64]) -> String {
-    match numbers {
-        [] => ": there is none yet".to_owned(),
-        _ => format!("; known: {}", numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")),
-    }
-}
-
 impl Deployments {
     pub(crate) fn new(state: State) -> Self {
-        Self { state, newest: BTreeMap::new() }
+        Self { state, digests: HashMap::new() }
     }
 
-    /// The number that a contract has if it is the newest deployment, or will have once it is taken.
-    pub(crate) fn number(&mut self, contract: &Contract) -> io::Result<u64> {
-        match self.newest(&contract.api)? {
-            Some(newest) if newest.digest == contract.digest.as_str() => Ok(newest.number),
-            Some(newest) => Ok(newest.number + 1),
-            None => Ok(1),
+    /// Numbers and digests of an API's deployments. Another process may have taken some since the last time, which
+    /// the names in the folder tell.
+    pub(crate) fn known(&mut self, api: &ObjectKey) -> io::Result<BTreeMap<u64, Digest>> {
+        let mut known = BTreeMap::new();
+        for number in self.numbers(api)? {
+            let key = (api.clone(), number);
+            if !self.digests.contains_key(&key) {
+                // One that cannot be read keeps its number, and equals nothing.
+                let digest = self.contract(api, number).map(|contract| contract.digest.clone());
+                let digest = digest.unwrap_or_else(|error| {
+                    tracing::warn!(%api, number, %error, "cannot read a deployment");
+                    Digest::of(b"")
+                });
+                self.digests.insert(key.clone(), digest);
+            }
+            known.insert(number, self.digests[&key].clone());
         }
+        Ok(known)
     }
 
-    /// Takes a contract as a deployment, unless it equals the newest, and returns its number.
-    pub(crate) fn take(&mut self, contract: &Contract, created: &str) -> io::Result<u64> {
+    /// Takes a contract as the deployment of this number. False when another process has taken the number.
+    pub(crate) fn take(&mut self, contract: &Contract, take: &Take, created: &str) -> io::Result<bool> {
         let Some(document) = &contract.document else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the contract has no document"));
         };
-        for _ in 0..ATTEMPTS {
-            let number = self.number(contract)?;
-            let digest = contract.digest.as_str().to_owned();
-            if self.newest.get(&contract.api).is_some_and(|newest| newest.digest == digest) {
-                return Ok(number);
+        let snapshot = Snapshot {
+            number: take.number,
+            digest: contract.digest.as_str().to_owned(),
+            created: created.to_owned(),
+            description: take.description.clone(),
+            backend: contract.backend.clone(),
+            document: Value::clone(document),
+        };
+        private_folder(&self.folder(&contract.api))?;
+        let file = self.file(&contract.api, take.number);
+        match create_atomically(&file, &serde_json::to_vec(&snapshot)?, Readers::Owner) {
+            Ok(()) => {
+                self.digests.insert((contract.api.clone(), take.number), contract.digest.clone());
+                Ok(true)
             }
-            let snapshot = Snapshot {
-                number,
-                digest: digest.clone(),
-                created: created.to_owned(),
-                description: contract.description.clone(),
-                backend: contract.backend.clone(),
-                document: Value::clone(document),
-            };
-            private_folder(&self.folder(&contract.api))?;
-            match create_atomically(&self.file(&contract.api, number), &serde_json::to_vec(&snapshot)?, Readers::Owner)
-            {
-                Ok(()) => {
-                    self.newest.insert(contract.api.clone(), Newest { number, digest });
-                    return Ok(number);
-                }
-                // Another process took the number; what it holds decides what ours is.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => drop(self.newest.remove(&contract.api)),
-                Err(error) => return Err(error),
-            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(error),
         }
-        Err(io::Error::other("other processes keep taking the numbers"))
     }
 
     /// The contract of a deployment.
-    pub(crate) fn contract(&self, api: &ObjectKey, number: u64) -> Result<Arc<Contract>, SnapshotError> {
-        match self.read(api, number) {
-            Ok(snapshot) => Ok(Arc::new(Contract::of(api.clone(), snapshot.backend, snapshot.document))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let numbers = self.numbers(api).unwrap_or_default().into_iter().collect();
-                Err(SnapshotError::Unknown { api: api.clone(), number, numbers })
-            }
-            Err(source) => Err(SnapshotError::Unreadable { api: api.clone(), number, source }),
-        }
+    pub(crate) fn contract(&self, api: &ObjectKey, number: u64) -> io::Result<Arc<Contract>> {
+        let snapshot: Snapshot = serde_json::from_slice(&fs::read(self.file(api, number))?)?;
+        Ok(Arc::new(Contract::of(api.clone(), snapshot.backend, snapshot.document)))
     }
 
-    /// The number before this one.
-    pub(crate) fn before(&self, api: &ObjectKey, number: u64) -> Option<u64> {
-        self.numbers(api).ok()?.range(..number).next_back().copied()
+    /// Forgets a deployment.
+    pub(crate) fn remove(&mut self, api: &ObjectKey, number: u64) -> io::Result<()> {
+        self.digests.remove(&(api.clone(), number));
+        fs::remove_file(self.file(api, number))
     }
 
-    /// What `previous` was resolved to for a Stage, once.
-    pub(crate) fn pin(&self, stage: &StageKey) -> Option<u64> {
-        fs::read_to_string(self.pin_file(stage)).ok()?.trim().parse().ok()
+    /// What is remembered of a Stage; nothing if that cannot be read.
+    pub(crate) fn record(&self, stage: &StageKey) -> Record {
+        fs::read(self.record_file(stage)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
     }
 
-    /// Remembers what `previous` was resolved to; `None` when nothing is pinned any more.
-    pub(crate) fn set_pin(&self, stage: &StageKey, number: Option<u64>) -> io::Result<()> {
-        let file = self.pin_file(stage);
-        match number {
-            Some(number) => {
-                private_folder(&self.state.path("pins").join(&stage.namespace))?;
-                write_atomically(&file, number.to_string().as_bytes(), Readers::Owner)
-            }
-            None => match fs::remove_file(&file) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            },
-        }
+    /// Remembers it.
+    pub(crate) fn set_record(&self, stage: &StageKey, record: &Record) -> io::Result<()> {
+        private_folder(&self.state.path("stages").join(&stage.namespace))?;
+        write_atomically(&self.record_file(stage), &serde_json::to_vec(record)?, Readers::Owner)
     }
 
-    fn pin_file(&self, stage: &StageKey) -> PathBuf {
-        self.state.path("pins").join(&stage.namespace).join(&stage.name)
-    }
-
-    /// Forgets the oldest of an API beyond a limit, except those in use.
-    pub(crate) fn sweep(&self, api: &ObjectKey, limit: u32, in_use: &BTreeSet<u64>) -> io::Result<()> {
-        let numbers = self.numbers(api)?;
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX).max(1);
-        let spare = numbers.len().saturating_sub(limit);
-        for number in numbers.into_iter().take(spare).filter(|number| !in_use.contains(number)) {
-            fs::remove_file(self.file(api, number))?;
-        }
-        Ok(())
-    }
-
-    /// The newest. Another process may have taken one since, which the names in the folder tell.
-    fn newest(&mut self, api: &ObjectKey) -> io::Result<Option<Newest>> {
-        let Some(number) = self.numbers(api)?.last().copied() else {
-            self.newest.remove(api);
-            return Ok(None);
-        };
-        if self.newest.get(api).is_none_or(|known| known.number != number) {
-            let digest = match self.read(api, number) {
-                Ok(snapshot) => snapshot.digest,
-                // It keeps its number, and equals nothing.
-                Err(error) => {
-                    tracing::warn!(%api, number, %error, "cannot read a deployment");
-                    String::new()
-                }
-            };
-            self.newest.insert(api.clone(), Newest { number, digest });
-        }
-        Ok(self.newest.get(api).cloned())
-    }
-
-    fn read(&self, api: &ObjectKey, number: u64) -> io::Result<Snapshot> {
-        Ok(serde_json::from_slice(&fs::read(self.file(api, number))?)?)
+    fn record_file(&self, stage: &StageKey) -> PathBuf {
+        self.state.path("stages").join(&stage.namespace).join(format!("{}.json", stage.name))
     }
 
     fn numbers(&self, api: &ObjectKey) -> io::Result<BTreeSet<u64>> {
@@ -226,52 +164,33 @@ mod tests {
         Deployments::new(State::open(Some(folder.path())).unwrap())
     }
 
-    #[test]
-    fn what_equals_the_newest_makes_no_new_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut deployments = deployments(&folder);
-        assert_eq!(deployments.number(&contract("a")).unwrap(), 1);
-        assert_eq!(deployments.take(&contract("a"), NOW).unwrap(), 1);
-        assert_eq!(deployments.take(&contract("a"), NOW).unwrap(), 1);
-        assert_eq!(deployments.number(&contract("b")).unwrap(), 2);
-        assert_eq!(deployments.take(&contract("b"), NOW).unwrap(), 2);
-        // Going back to an older text is a deployment of its own.
-        assert_eq!(deployments.take(&contract("a"), NOW).unwrap(), 3);
+    fn numbered(number: u64) -> Take {
+        Take { number, description: None }
     }
 
     #[test]
-    fn numbers_survive_the_process_and_are_shared_between_processes() {
+    fn numbers_survive_the_process_and_are_locks_between_processes() {
         let folder = tempfile::tempdir().unwrap();
         let (mut one, mut other) = (deployments(&folder), deployments(&folder));
-        assert_eq!(one.take(&contract("a"), NOW).unwrap(), 1);
-        assert_eq!(other.take(&contract("a"), NOW).unwrap(), 1);
-        assert_eq!(other.take(&contract("b"), NOW).unwrap(), 2);
-        assert_eq!(one.take(&contract("c"), NOW).unwrap(), 3);
-        assert_eq!(deployments(&folder).take(&contract("c"), NOW).unwrap(), 3);
+        let api = contract("a").api;
+        assert!(one.known(&api).unwrap().is_empty());
+        assert!(one.take(&contract("a"), &numbered(1), NOW).unwrap());
+        assert!(!other.take(&contract("b"), &numbered(1), NOW).unwrap(), "the number is taken");
+        assert_eq!(other.known(&api).unwrap(), BTreeMap::from([(1, contract("a").digest)]));
+        assert!(other.take(&contract("b"), &numbered(2), NOW).unwrap());
+        assert_eq!(one.known(&api).unwrap().keys().copied().collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(one.contract(&api, 2).unwrap().digest, contract("b").digest);
+        one.remove(&api, 1).unwrap();
+        assert_eq!(other.known(&api).unwrap().keys().copied().collect::<Vec<_>>(), [2]);
     }
 
     #[test]
-    fn a_deployment_can_be_served_again() {
+    fn what_is_remembered_of_a_stage_survives_the_process() {
         let folder = tempfile::tempdir().unwrap();
-        let mut deployments = deployments(&folder);
-        deployments.take(&contract("a"), NOW).unwrap();
-        deployments.take(&contract("b"), NOW).unwrap();
-        let api = contract("a").api;
-        assert_eq!(deployments.contract(&api, 1).unwrap().digest, contract("a").digest);
-        assert_eq!((deployments.before(&api, 2), deployments.before(&api, 1)), (Some(1), None));
-        let error = deployments.contract(&api, 7).unwrap_err().to_string();
-        assert_eq!(error, "there is no deployment 7 of shop/orders; known: 1, 2");
-    }
-
-    #[test]
-    fn the_oldest_are_forgotten_except_those_in_use() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut deployments = deployments(&folder);
-        for title in ["a", "b", "c", "d"] {
-            deployments.take(&contract(title), NOW).unwrap();
-        }
-        let api = contract("a").api;
-        deployments.sweep(&api, 2, &BTreeSet::from([1])).unwrap();
-        assert_eq!(deployments.numbers(&api).unwrap(), BTreeSet::from([1, 3, 4]));
+        let key = StageKey { namespace: "shop".to_owned(), name: "prod".to_owned() };
+        assert_eq!(deployments(&folder).record(&key), Record::default());
+        let record = Record { live: Some(3), pin: Some("previous".to_owned()), handled_deploy: None };
+        deployments(&folder).set_record(&key, &record).unwrap();
+        assert_eq!(deployments(&folder).record(&key), record);
     }
 }

@@ -1,5 +1,6 @@
 //! `stagegate dev`: the gateway here, from files, without a cluster.
 
+pub(crate) mod deploy;
 mod reload;
 mod report;
 mod signals;

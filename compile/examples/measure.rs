@@ -41,6 +41,7 @@ fn measure(name: &str, text: &str) {
         spec: spec.into(),
         created: None,
         deployment: 1,
+        canary: compile::CanaryInputs::None,
         contract: contract.into(),
         certificates: Default::default(),
         access_key: None,

@@ -25,4 +25,4 @@ pub use gateway::Gateway;
 pub use link::{Linked, link};
 pub use source::{Document, SourceError};
 pub use unit::{Unit, check_api, compile_stage};
-pub use world::{Attached, Contract, ObjectKey, Origin, StageInputs, World, attach};
+pub use world::{Attached, CanaryInputs, Contract, ObjectKey, Origin, StageInputs, World, attach};

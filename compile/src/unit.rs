@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use bundle::host::Certificate;
 use bundle::route::Refusal;
+use bundle::stage::Canary;
 use bundle::{ApiIdentity, Digest, StageBundle, StageKey, Stamped};
 
 use crate::finding::{Finding, Findings, ObjectRef, Reason, Severity};
 use crate::ident;
-use crate::lower::{self, api::Api};
-use crate::world::{Contract, ObjectKey, StageInputs};
+use crate::lower::{self, api::Api, stage::Settings};
+use crate::world::contract::CompiledApi;
+use crate::world::{CanaryInputs, Contract, ObjectKey, StageInputs};
 
 /// One Stage, compiled.
 #[derive(Clone, Debug)]
@@ -68,39 +70,23 @@ pub struct TlsSettings {
 /// Compiles one Stage. Never fails: what is wrong is in the findings.
 pub fn compile_stage(inputs: &StageInputs) -> Unit {
     let contract = &inputs.contract;
-    let (api, document) = compile_api(contract);
+    let CompiledApi { api, findings: document } = contract.compiled();
     let mut findings = Findings::new(ObjectRef {
         kind: "Stage",
         namespace: inputs.key.namespace.clone(),
         name: inputs.key.name.clone(),
     });
-    let settings = lower::stage::lower(inputs, api.as_ref(), &mut findings);
-    findings.extend(inputs.findings.iter().cloned().chain(document));
+    let mut settings = lower::stage::lower(inputs, api.as_ref(), &mut findings);
+    findings.extend(inputs.findings.iter().chain(document).cloned());
+    if let CanaryInputs::Promoted = inputs.canary {
+        let promoted = settings.canary_variables.iter().map(|(name, value)| (name.clone(), value.clone()));
+        settings.variables.extend(promoted);
+    }
     let default_host = api.as_ref().is_some_and(|api| api.default_host) && settings.named;
     let routes = api.as_ref().map_or(0, |api| api.routes.len());
-    let bundle = api.and_then(|api| {
-        let bundle = StageBundle {
-            key: inputs.key.clone(),
-            api: ApiIdentity {
-                name: contract.api.name.clone(),
-                id: ident::api_id(&contract.api.namespace, &contract.api.name),
-                kind: api.kind,
-            },
-            stage_name: settings.stage_name.clone(),
-            deployment: inputs.deployment,
-            account_id: settings.account_id,
-            region: settings.region,
-            variables: settings.variables,
-            routes: api.routes,
-            gateway_responses: api.gateway_responses,
-            binary_media_types: api.binary_media_types,
-            minimum_compression_size: api.minimum_compression_size,
-            functions: settings.functions,
-            aws: settings.aws,
-            models: api.models,
-            cors: api.cors,
-            canary: None,
-        };
+    let bundle = api.as_ref().and_then(|api| {
+        let mut bundle = stage_bundle(inputs, &settings, contract, api, inputs.deployment);
+        bundle.canary = canary(inputs, &settings, &mut findings).map(Box::new);
         encoded(bundle, &mut findings)
     });
     let compiled = !findings.has_errors();
@@ -121,14 +107,58 @@ pub fn compile_stage(inputs: &StageInputs) -> Unit {
 
 /// Findings about an ApiDefinition by itself: for those that no Stage uses.
 pub fn check_api(contract: &Contract) -> Vec<Finding> {
-    compile_api(contract).1
+    contract.compiled().findings.clone()
 }
 
-fn compile_api(contract: &Contract) -> (Option<Api>, Vec<Finding>) {
-    let mut findings = Findings::new(contract.api.object("ApiDefinition"));
-    findings.extend(contract.findings.iter().cloned());
-    let api = lower::api::lower(contract, &mut findings);
-    (api, findings.into_sorted())
+fn stage_bundle(
+    inputs: &StageInputs,
+    settings: &Settings,
+    contract: &Contract,
+    api: &Api,
+    deployment: u64,
+) -> StageBundle {
+    StageBundle {
+        key: inputs.key.clone(),
+        api: ApiIdentity {
+            name: contract.api.name.clone(),
+            id: ident::api_id(&contract.api.namespace, &contract.api.name),
+            kind: api.kind,
+        },
+        stage_name: settings.stage_name.clone(),
+        deployment,
+        account_id: settings.account_id.clone(),
+        region: settings.region.clone(),
+        variables: settings.variables.clone(),
+        routes: api.routes.clone(),
+        gateway_responses: api.gateway_responses.clone(),
+        binary_media_types: api.binary_media_types.clone(),
+        minimum_compression_size: api.minimum_compression_size,
+        functions: settings.functions.clone(),
+        aws: settings.aws.clone(),
+        models: api.models.clone(),
+        cors: api.cors.clone(),
+        canary: None,
+    }
+}
+
+/// The canary, with its variables laid over the stage's. One that does not compile any more is an error of the Stage:
+/// what was served goes on.
+fn canary(inputs: &StageInputs, settings: &Settings, findings: &mut Findings) -> Option<Canary> {
+    let written = inputs.spec.canary.as_ref()?;
+    let CanaryInputs::Share { deployment, contract } = &inputs.canary else { return None };
+    let CompiledApi { api, findings: document } = contract.compiled();
+    let error = document.iter().find(|finding| finding.severity == Severity::Error);
+    let (Some(api), None) = (api, error) else {
+        let why = error.map(|finding| format!(": {} {}", finding.pointer, finding.message)).unwrap_or_default();
+        let text = format!("deployment {deployment} does not compile{why}");
+        findings.object(Severity::Error, Reason::ApiNotCompiled, "/spec/canary/deployment", text);
+        return None;
+    };
+    let mut stage = stage_bundle(inputs, settings, contract, api, *deployment);
+    let own = settings.canary_variables.iter().map(|(name, value)| (name.clone(), value.clone()));
+    stage.variables.extend(own);
+    let use_stage_cache = written.use_stage_cache.unwrap_or(false);
+    Some(Canary { percent: written.percent, use_stage_cache, stage })
 }
 
 /// The bundle with its digest, unless it is larger than a proxy reads.

@@ -3,4 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "tests and their helpers may panic")]
 
 pub mod cluster;
+pub mod https;
+pub mod load;
 pub mod program;

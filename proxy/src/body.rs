@@ -15,6 +15,7 @@ use crate::accept::Incoming;
 use crate::accept::activity::Busy;
 use crate::compression::{Coding, Encoder};
 use crate::integrate::lambda::stream::Events;
+use crate::integrate::upstream::http1::{Answer, Fault, Tunnel};
 use crate::integrate::upstream::lease::Lease;
 
 /// A message body.
@@ -38,11 +39,15 @@ enum Kind {
     #[default]
     Empty,
     Full(Bytes),
-    /// From a client or a backend.
+    /// From a client, or a backend that speaks HTTP/2.
     Wire {
         incoming: Incoming,
         bound: Option<Bound>,
     },
+    /// From a backend that speaks HTTP/1.1.
+    Answer(Box<Answer>),
+    /// None: a backend's connection that leaves HTTP.
+    Tunnel(Box<Tunnel>),
     /// What a function writes, out of its framing.
     Events(Box<Events>),
     /// Compressed on its way.
@@ -88,6 +93,9 @@ pub enum BodyError {
     /// The codec's.
     #[error(transparent)]
     Wire(#[from] crate::accept::WireError),
+    /// A backend's, in HTTP/1.1.
+    #[error(transparent)]
+    Answer(#[from] Fault),
 }
 
 impl Body {
@@ -111,6 +119,26 @@ impl Body {
         }
     }
 
+    /// What a backend still sends.
+    pub fn answer(answer: Box<Answer>) -> Self {
+        Self { kind: Kind::Answer(answer), ..Self::default() }
+    }
+
+    /// No bytes, but the connection of a backend that leaves HTTP.
+    pub fn tunnel(tunnel: Box<Tunnel>) -> Self {
+        Self { kind: Kind::Tunnel(tunnel), ..Self::default() }
+    }
+
+    /// The connection, if it leaves HTTP.
+    pub fn into_tunnel(self) -> Option<Box<Tunnel>> {
+        match self.kind {
+            Kind::Tunnel(tunnel) => Some(tunnel),
+            Kind::Empty | Kind::Full(_) | Kind::Wire { .. } | Kind::Answer(_) | Kind::Encoded(_) | Kind::Events(_) => {
+                None
+            }
+        }
+    }
+
     /// What a function writes.
     pub fn events(events: Events) -> Self {
         Self { kind: Kind::Events(Box::new(events)), ..Self::default() }
@@ -119,7 +147,9 @@ impl Body {
     /// Bounds a body from the wire. The cell tells later why it ended early; `None` if there is nothing to bound.
     pub fn bound(&mut self, limit: u64) -> Option<Rc<Cell<Option<BodyFault>>>> {
         match &mut self.kind {
-            Kind::Empty | Kind::Full(_) | Kind::Encoded(_) | Kind::Events(_) => None,
+            Kind::Empty | Kind::Full(_) | Kind::Answer(_) | Kind::Tunnel(_) | Kind::Encoded(_) | Kind::Events(_) => {
+                None
+            }
             Kind::Wire { bound, .. } => {
                 let fault = Rc::new(Cell::new(None));
                 *bound = Some(Bound { left: limit, fault: Rc::clone(&fault) });
@@ -142,8 +172,10 @@ impl Body {
     /// Keeps the connection that brings this body until it has come in.
     pub fn lent(mut self, lease: Lease) -> Self {
         match self.kind {
-            Kind::Empty => lease.give_back(),
-            Kind::Full(_) | Kind::Wire { .. } | Kind::Encoded(_) | Kind::Events(_) => self.lease = Some(lease),
+            Kind::Empty | Kind::Tunnel(_) => lease.give_back(),
+            Kind::Full(_) | Kind::Wire { .. } | Kind::Answer(_) | Kind::Encoded(_) | Kind::Events(_) => {
+                self.lease = Some(lease);
+            }
         }
         self
     }
@@ -161,7 +193,7 @@ impl Body {
 
     /// True if there are no bytes at all.
     pub fn is_empty(&self) -> bool {
-        matches!(self.kind, Kind::Empty)
+        matches!(self.kind, Kind::Empty | Kind::Tunnel(_))
     }
 
     /// The exact length, where known.
@@ -175,10 +207,10 @@ impl Body {
     /// `TooLarge` beyond `limit`, or when reading fails.
     pub async fn collect(mut self, limit: usize) -> Result<Bytes, BodyError> {
         match std::mem::take(&mut self.kind) {
-            Kind::Empty => return Ok(Bytes::new()),
+            Kind::Empty | Kind::Tunnel(_) => return Ok(Bytes::new()),
             Kind::Full(bytes) if bytes.len() <= limit => return Ok(bytes),
             Kind::Full(_) => return Err(BodyFault::TooLarge.into()),
-            stream @ (Kind::Wire { .. } | Kind::Encoded(_) | Kind::Events(_)) => self.kind = stream,
+            stream @ (Kind::Wire { .. } | Kind::Answer(_) | Kind::Encoded(_) | Kind::Events(_)) => self.kind = stream,
         }
         let mut collected = Vec::with_capacity(self.length().map_or(0, |length| length.min(limit as u64) as usize));
         while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_frame(cx)).await {
@@ -207,7 +239,7 @@ impl HttpBody for Body {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         let polled = match &mut this.kind {
-            Kind::Empty => Poll::Ready(None),
+            Kind::Empty | Kind::Tunnel(_) => Poll::Ready(None),
             Kind::Events(events) => events.poll(cx),
             Kind::Full(bytes) => {
                 let bytes = std::mem::take(bytes);
@@ -215,6 +247,15 @@ impl HttpBody for Body {
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Kind::Encoded(encoder) => encoder.poll_frame(cx),
+            Kind::Answer(answer) => match answer.poll_frame(cx) {
+                Poll::Ready(polled) => {
+                    this.silence = None;
+                    Poll::Ready(polled.map(|polled| polled.map_err(Into::into)))
+                }
+                Poll::Pending => {
+                    silent(this.patience, &mut this.silence, cx).map(|()| Some(Err(BodyFault::Silent.into())))
+                }
+            },
             Kind::Wire { incoming, bound } => match Pin::new(incoming).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     this.silence = None;
@@ -254,6 +295,7 @@ impl HttpBody for Body {
             // A codec that knows the length stops polling at the last byte.
             if matches!(this.kind, Kind::Empty)
                 || matches!(&this.kind, Kind::Wire { incoming, .. } if incoming.is_end_stream())
+                || matches!((&this.kind, &polled), (Kind::Answer(answer), Poll::Ready(Some(Ok(_)))) if answer.is_end())
                 || matches!(&this.kind, Kind::Encoded(encoder) if encoder.is_end())
             {
                 watch.end();
@@ -264,8 +306,9 @@ impl HttpBody for Body {
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            Kind::Empty => true,
+            Kind::Empty | Kind::Tunnel(_) => true,
             Kind::Full(_) | Kind::Events(_) => false,
+            Kind::Answer(answer) => answer.is_end(),
             Kind::Wire { incoming, .. } => incoming.is_end_stream(),
             Kind::Encoded(encoder) => encoder.is_end(),
         }
@@ -273,7 +316,8 @@ impl HttpBody for Body {
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Empty => SizeHint::with_exact(0),
+            Kind::Empty | Kind::Tunnel(_) => SizeHint::with_exact(0),
+            Kind::Answer(answer) => answer.missing().map_or_else(SizeHint::default, SizeHint::with_exact),
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Wire { incoming, .. } => incoming.size_hint(),
             Kind::Encoded(_) | Kind::Events(_) => SizeHint::default(),

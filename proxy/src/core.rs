@@ -52,6 +52,8 @@ pub struct CoreStage {
     pub meters: crate::observe::StageMeters,
     /// By the index of `live.routes`: the pool of the route's backend, where that is known at load.
     pub pools: Vec<Option<Rc<crate::integrate::upstream::Pool>>>,
+    /// What serves the canary's share.
+    pub canary: Option<Rc<CoreStage>>,
 }
 
 impl Core {
@@ -89,16 +91,29 @@ impl Core {
                 .iter()
                 .map(|stage| match known.get(&stage.key) {
                     Some(core) if Arc::ptr_eq(&core.live, stage) => Rc::clone(core),
-                    _ => Rc::new(CoreStage {
-                        live: Arc::clone(stage),
-                        meters: self.observer.stage(stage),
-                        pools: stage.routes.iter().map(|route| self.upstream.pool_of(route)).collect(),
-                    }),
+                    _ => self.stage(stage),
                 })
                 .collect();
             *self.live.borrow_mut() = Rc::new(CoreLive { live, stages });
             self.generation.set(generation);
         }
         Rc::clone(&self.live.borrow())
+    }
+
+    fn stage(&self, stage: &Arc<live::Stage>) -> Rc<CoreStage> {
+        Rc::new(CoreStage {
+            meters: self.observer.stage(stage),
+            pools: stage.routes.iter().map(|route| self.upstream.pool_of(route)).collect(),
+            canary: stage.canary.as_ref().map(|canary| self.stage(&canary.stage)),
+            live: Arc::clone(stage),
+        })
+    }
+
+    /// What serves this request of a stage: the stage, or its canary.
+    pub fn draw(&self, stage: &Rc<CoreStage>) -> Rc<CoreStage> {
+        match (&stage.canary, &stage.live.canary) {
+            (Some(core), Some(canary)) if canary.takes(self.ids.number() as u32) => Rc::clone(core),
+            _ => Rc::clone(stage),
+        }
     }
 }

@@ -34,18 +34,20 @@ pub async fn integrate(core: &Rc<Core>, exchange: &mut Exchange) -> Result<Respo
     let stage = Rc::clone(&routed.stage);
     let route = stage.live.routes.get(index).ok_or(Rejection::NoSuchMethod)?;
     let pool = stage.pools.get(index).and_then(Option::as_ref);
+    // What passes a body through is awaited in place; the others work longer than a box takes to make, and each would
+    // make the state of every request larger.
     match &route.action {
         Action::Refuse(refusal) => {
             Err(Rejection::RouteRefused { reason: refusal.reason.clone(), message: refusal.message.clone() })
         }
-        Action::Mock(mock) => mock::answer(exchange, mock).await,
-        Action::Http(http) => http::map(core, exchange, pool, http).await,
+        Action::Mock(mock) => Box::pin(mock::answer(exchange, mock)).await,
+        Action::Http(http) => Box::pin(http::map(core, exchange, pool, http)).await,
         Action::HttpProxy(proxy) => http::proxy(core, exchange, pool, proxy).await,
-        Action::AwsService(service) => aws::service::invoke(core, exchange, pool, service).await,
-        Action::AwsAction(action) => aws::action::invoke(core, exchange, pool, action).await,
+        Action::AwsService(service) => Box::pin(aws::service::invoke(core, exchange, pool, service)).await,
+        Action::AwsAction(action) => Box::pin(aws::action::invoke(core, exchange, pool, action)).await,
         Action::Backend(backend) => backend::forward(core, exchange, pool, backend).await,
-        Action::LambdaProxy(proxy) => lambda::proxy(core, exchange, pool, proxy).await,
-        Action::Lambda(custom) => lambda::map(core, exchange, pool, custom).await,
+        Action::LambdaProxy(proxy) => Box::pin(lambda::proxy(core, exchange, pool, proxy)).await,
+        Action::Lambda(custom) => Box::pin(lambda::map(core, exchange, pool, custom)).await,
     }
 }
 

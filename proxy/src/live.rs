@@ -2,6 +2,7 @@
 
 pub mod aws;
 pub mod backend;
+pub mod canary;
 pub mod cors;
 pub mod custom;
 pub mod gateway_response;
@@ -43,6 +44,11 @@ pub struct Broken {
 }
 
 impl Live {
+    /// Stages and their canaries.
+    pub fn all_stages(&self) -> impl Iterator<Item = &Arc<Stage>> {
+        self.stages.iter().flat_map(|stage| [Some(stage), stage.canary.as_ref().map(|canary| &canary.stage)]).flatten()
+    }
+
     /// Parses a set of bundles. A stage whose bundle has the digest it had before is taken over from
     /// `previous` as it is. What is broken is told for all that is served, taken over or not.
     pub fn parse(set: &BundleSet, previous: &Self) -> (Self, Vec<Broken>) {

@@ -29,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) gateway: String,
     pub(crate) hosts: Vec<HostClaim>,
     pub(crate) variables: BTreeMap<String, String>,
+    /// Variables that differ in the canary.
+    pub(crate) canary_variables: BTreeMap<String, String>,
     pub(crate) account_id: String,
     pub(crate) region: String,
     pub(crate) functions: BTreeMap<String, BackendTarget>,
@@ -61,12 +63,12 @@ pub(crate) fn lower(inputs: &StageInputs, api: Option<&Api>, findings: &mut Find
     if let Some(cache) = cache {
         check_cache(cache, findings);
     }
+    let mut canary_variables = BTreeMap::new();
     if let Some(Canary { deployment: _, percent, variables, use_stage_cache: _ }) = canary {
         if !(0.0..=100.0).contains(percent) {
             findings.object(Severity::Error, Reason::InvalidSetting, "/spec/canary/percent", "a share is 0 to 100");
         }
-        variable::lower(variables, "/spec/canary/variables", findings);
-        note(findings, Feature::Canary, false, "/spec/canary");
+        canary_variables = variable::lower(variables, "/spec/canary/variables", findings);
     }
     if let Some(AccessLog { format }) = access_log {
         if !format.contains("$context.requestId") && !format.contains("$context.extendedRequestId") {
@@ -92,6 +94,7 @@ pub(crate) fn lower(inputs: &StageInputs, api: Option<&Api>, findings: &mut Find
         gateway: gateway.clone().unwrap_or_else(|| "default".to_owned()),
         hosts: host::lower(hosts, &inputs.certificates, findings),
         variables: variable::lower(variables, "/spec/variables", findings),
+        canary_variables,
         account_id: account_id.unwrap_or_else(|| inputs.account_id.clone()),
         region: region.unwrap_or_else(|| inputs.region.clone()),
         functions: targets,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bundle::Digest;
 use crds::ApiDefinitionSpec;
@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::ObjectKey;
 use crate::finding::{Finding, Findings, Reason, Severity};
+use crate::lower::api::Api;
 use crate::source;
 
 /// Largest document, unpacked.
@@ -55,9 +56,34 @@ pub struct Contract {
     pub digest: Digest,
     /// What was found while it was read.
     pub findings: Vec<Finding>,
+    /// What it compiles to, the same for every Stage: made when it is first asked for.
+    compiled: OnceLock<Arc<CompiledApi>>,
+}
+
+/// A contract, compiled.
+#[derive(Debug)]
+pub(crate) struct CompiledApi {
+    /// `None` when nothing could be served.
+    pub(crate) api: Option<Api>,
+    /// Everything found, sorted.
+    pub(crate) findings: Vec<Finding>,
 }
 
 impl Contract {
+    /// Whether it compiles without an error, so that it may become a deployment.
+    pub fn is_sound(&self) -> bool {
+        self.compiled().findings.iter().all(|finding| finding.severity != Severity::Error)
+    }
+
+    pub(crate) fn compiled(&self) -> &CompiledApi {
+        self.compiled.get_or_init(|| {
+            let mut findings = Findings::new(self.api.object("ApiDefinition"));
+            findings.extend(self.findings.iter().cloned());
+            let api = crate::lower::api::lower(self, &mut findings);
+            Arc::new(CompiledApi { api, findings: findings.into_sorted() })
+        })
+    }
+
     /// Reads the contract of an ApiDefinition.
     pub fn read(api: &ObjectKey, spec: &ApiDefinitionSpec, config_maps: &BTreeMap<ObjectKey, Arc<ConfigMap>>) -> Self {
         let ApiDefinitionSpec { description, openapi, openapi_from, backend } = spec;
@@ -94,7 +120,7 @@ impl Contract {
         hash_sorted(document.as_deref().unwrap_or(&Value::Null), &mut hash);
         hash_sorted(&serde_json::to_value(&backend).unwrap_or_default(), &mut hash);
         let digest = Digest::of(&hash.finalize());
-        Self { api, description, backend, document, origin, digest, findings }
+        Self { api, description, backend, document, origin, digest, findings, compiled: OnceLock::new() }
     }
 }
 

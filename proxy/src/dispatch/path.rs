@@ -46,6 +46,9 @@ pub fn canonical(path: &str) -> Result<Cow<'_, str>, &'static str> {
     let extra = path.bytes().take_while(|&byte| byte == b'/').count() - 1;
     let path = &path[extra..];
     let bytes = path.as_bytes();
+    if !bytes.iter().fold(false, |found, &byte| found | is_notable(byte)) {
+        return Ok(Cow::Borrowed(path));
+    }
     let mut output: Option<String> = None;
     let mut dots = Dots::default();
     let mut copied = 0;
@@ -84,6 +87,11 @@ pub fn canonical(path: &str) -> Result<Cow<'_, str>, &'static str> {
             Cow::Owned(output)
         }
     })
+}
+
+/// Whether a byte needs a closer look.
+fn is_notable(byte: u8) -> bool {
+    matches!(byte, 0..=0x1f | 0x7f | b'%' | b'\\' | b'.')
 }
 
 /// Watches for segments that are `.` or `..`. `%2F` never separates, but it ends a segment here: a backend that

@@ -21,7 +21,7 @@ pub struct Router {
     /// the configuration, so nobody outside can lengthen a probe.
     slots: Box<[u32]>,
     /// Texts of all edges, one after the other.
-    texts: Box<str>,
+    texts: Box<[u8]>,
     /// The longest text: a longer segment need not be hashed.
     longest: usize,
     methods: Box<[Entry]>,
@@ -100,7 +100,7 @@ impl Router {
     pub fn find(&self, method: &Method, path: &str, base: usize, parameters: &mut Vec<Range<usize>>) -> Option<usize> {
         let path = path.strip_suffix('/').unwrap_or(path);
         let verb = self.verb(method.as_str());
-        let search = |full, greedy| Search { router: self, path, base, verb, full, greedy };
+        let search = |full, greedy| Search { router: self, path: path.as_bytes(), base, verb, full, greedy };
         parameters.clear();
         let found = if self.nodes.is_empty() {
             None
@@ -131,7 +131,7 @@ impl Router {
         specific.or_else(|| entries.iter().find(any)).map(|entry| entry.route)
     }
 
-    fn literal(&self, parent: u32, segment: &str) -> Option<u32> {
+    fn literal(&self, parent: u32, segment: &[u8]) -> Option<u32> {
         if segment.len() > self.longest || self.slots.is_empty() {
             return None;
         }
@@ -146,15 +146,15 @@ impl Router {
         }
     }
 
-    fn text(&self, edge: &Edge) -> &str {
+    fn text(&self, edge: &Edge) -> &[u8] {
         &self.texts[edge.start as usize..][..edge.length as usize]
     }
 }
 
 /// FNV-1a, seeded with the parent.
-fn hash(parent: u32, segment: &str) -> u64 {
+fn hash(parent: u32, segment: &[u8]) -> u64 {
     let seed = 0xcbf2_9ce4_8422_2325 ^ u64::from(parent).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let hash = segment.bytes().fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = segment.iter().fold(seed, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     hash ^ (hash >> 32)
 }
 
@@ -162,7 +162,7 @@ fn hash(parent: u32, segment: &str) -> u64 {
 struct Search<'a> {
     router: &'a Router,
     /// Without its trailing slash.
-    path: &'a str,
+    path: &'a [u8],
     base: usize,
     verb: Option<Verb>,
     /// Whether a route may match the whole path, segment by segment.
@@ -179,7 +179,7 @@ impl Search<'_> {
         let Some(rest) = self.path.get(start..) else {
             return self.full.then(|| self.router.pick(*here, self.verb)).flatten();
         };
-        let end = memchr::memchr(b'/', rest.as_bytes()).map_or(self.path.len(), |slash| start + slash);
+        let end = memchr::memchr(b'/', rest).map_or(self.path.len(), |slash| start + slash);
         if let Some(child) = self.router.literal(node, &self.path[start..end])
             && let Some(route) = self.descend(child, end + 1, parameters)
         {

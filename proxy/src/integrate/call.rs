@@ -66,7 +66,7 @@ pub async fn ask(
     let began = Instant::now();
     let answer = {
         let sending = pin!(core.upstream.send(pool, first, again));
-        in_time(timeout, idle, upload.as_deref(), sending).await
+        in_time(&core.upstream.timers, (began, timeout), idle, upload.as_deref(), sending).await
     };
     exchange.record.integration_latency = Some(began.elapsed());
     let mut response = match answer {

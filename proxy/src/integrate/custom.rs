@@ -271,5 +271,6 @@ fn broken(error: BodyError) -> Rejection {
             Rejection::IntegrationFailure(fault.to_string())
         }
         BodyError::Wire(error) => Rejection::IntegrationFailure(error.to_string()),
+        BodyError::Answer(fault) => Rejection::IntegrationFailure(fault.to_string()),
     }
 }

@@ -1,5 +1,6 @@
 //! Integrations against real servers on loopback.
 
+mod codec;
 mod connections;
 mod harness;
 mod http;

@@ -85,7 +85,7 @@ pub async fn open(
     let idle = backend.idle_timeout;
     tokio::task::spawn_local(async move {
         // The client's side opens once our answer has been sent, which this task must not hold up.
-        let (Ok(server), Ok(client)) = (send::tunnel(&mut response).await, upgrade.tunnel().await) else { return };
+        let (Some(server), Ok(client)) = (send::tunnel(response), upgrade.tunnel().await) else { return };
         if let Err(error) = copy(client, server, idle).await {
             tracing::debug!(%error, "a tunnel broke");
         }

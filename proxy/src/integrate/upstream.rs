@@ -1,11 +1,12 @@
 //! Connections to backends: one set of pools per core.
 //!
-//! A request's way: take an idle handle, send, get the answer's head, give the handle back. On that way nothing is
-//! spawned, locked or boxed. An answer whose body has not come in yet holds its connection by a [`lease`].
+//! A request's way: take an idle connection, send, get the answer, give the connection back. On that way nothing is
+//! spawned, locked or boxed. An answer whose body has not come in yet holds its connection, or a [`lease`] of one.
 
 pub mod connect;
 pub mod deadline;
 pub mod destination;
+pub mod http1;
 pub mod lease;
 pub mod pool;
 pub mod resolve;
@@ -48,13 +49,14 @@ pub struct Upstream {
     tls: Arc<tls::Clients>,
     pools: Rc<RefCell<Pools>>,
     open: Rc<Cell<usize>>,
+    pub(super) timers: deadline::Timers,
     ticks: pool::Ticks,
     sweeping: Cell<bool>,
 }
 
 /// A place on a connection.
 enum Place {
-    Http1(hyper::client::conn::http1::SendRequest<crate::body::Body>),
+    Http1(Box<http1::Connection>),
     Http2(pool::Stream),
 }
 
@@ -72,6 +74,7 @@ impl Upstream {
             tls,
             pools: Rc::default(),
             open: Rc::default(),
+            timers: deadline::Timers::default(),
             ticks: Rc::default(),
             sweeping: Cell::new(false),
         }
@@ -147,8 +150,8 @@ impl Upstream {
     /// A place for one request, and whether its connection has served others before.
     async fn place(&self, pool: &Rc<Pool>, fresh: bool) -> Result<(Place, bool), Rejection> {
         loop {
-            if !fresh && let Some(sender) = pool.take() {
-                return Ok((Place::Http1(sender), true));
+            if !fresh && let Some(connection) = pool.take() {
+                return Ok((Place::Http1(connection), true));
             }
             if pool.speaks.get() == Speaks::Http1 {
                 return Ok((self.open(pool).await?, false));
@@ -176,9 +179,9 @@ impl Upstream {
     async fn open(&self, pool: &Pool) -> Result<Place, Rejection> {
         self.sweep();
         Ok(match connect(self, &pool.destination).await? {
-            Connected::Http1(sender) => {
+            Connected::Http1(connection) => {
                 pool.speaks.set(Speaks::Http1);
-                Place::Http1(sender)
+                Place::Http1(connection)
             }
             Connected::Http2(sender, limit) => {
                 pool.speaks.set(Speaks::Http2);

@@ -92,7 +92,8 @@ impl Hosts {
     /// True if a connection made for `sni` has the TLS settings of `host`. Certificates for several names may be
     /// shared by their connections, as HTTP/2 clients do.
     pub fn share_tls(&self, sni: &str, host: &str) -> bool {
-        if sni.eq_ignore_ascii_case(host) {
+        // Clients mostly write the name the same way both times.
+        if sni == host || sni.eq_ignore_ascii_case(host) {
             return true;
         }
         let pem = |name| match self.find(name).map(|host| &host.certificate) {

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use bundle::integration::Integration;
-use bundle::route::{Refusal, Verb};
+use bundle::route::{DEFAULT_RESOURCE, Refusal, Verb};
 use bundle::{ApiKind, Digest, StageBundle, StageKey};
 
 use crate::dispatch::pattern::Pattern;
 use crate::dispatch::trie::{Builder, Router, Verbs};
+use crate::live::canary::Canary;
 use crate::live::cors::Cors;
 use crate::live::gateway_response::GatewayResponses;
 use crate::live::payload::BinaryTypes;
@@ -40,6 +41,10 @@ pub struct Stage {
     /// Answers of at least so many bytes are compressed, and compressed requests unpacked; `None`: neither.
     pub minimum_compression_size: Option<u64>,
     pub cors: Option<Cors>,
+    /// Another deployment that serves a share of the requests.
+    pub canary: Option<Canary>,
+    /// Whether this is the canary (`true`) or the base of one; `None` where there is no canary.
+    pub canary_request: Option<bool>,
     /// What of it cannot be served.
     pub broken: Vec<Broken>,
 }
@@ -103,9 +108,6 @@ pub struct Scope<'a> {
 /// The guards of routes that this proxy knows.
 const GUARDS: [&str; 1] = [bundle::validation::GUARD];
 
-/// An HTTP API's route for what no other one matches.
-const DEFAULT_ROUTE: &str = "$default";
-
 impl Stage {
     /// Parses a stage: always, and everything in it. A route that does not work is refused, its neighbours serve.
     pub(super) fn parse(bundle: &StageBundle, digest: Digest) -> Self {
@@ -124,8 +126,7 @@ impl Stage {
         // another route.
         let mut late = Vec::new();
         for (index, source) in bundle.routes.iter().enumerate() {
-            let is_default =
-                bundle.api.kind == ApiKind::Http && source.resource.trim_start_matches('/') == DEFAULT_ROUTE;
+            let is_default = bundle.api.kind == ApiKind::Http && source.resource == DEFAULT_RESOURCE;
             let (pattern, reason) = if is_default { Default::default() } else { Pattern::parse(&source.resource) };
             let route = Route::parse(source, &pattern, reason.clone(), &scope, |message| report(source, message));
             if reason.is_some() {
@@ -157,6 +158,10 @@ impl Stage {
             }
         });
         broken.extend(messages.into_iter().map(of_stage));
+        let canary = bundle.canary.as_deref().map(|canary| Canary::parse(canary, &digest));
+        for found in canary.iter().flat_map(|canary| &canary.stage.broken) {
+            broken.push(Broken { message: format!("canary: {}", found.message), ..found.clone() });
+        }
         Self {
             key: bundle.key.clone(),
             digest,
@@ -175,6 +180,8 @@ impl Stage {
             aws: aws::Aws::parse(bundle),
             minimum_compression_size: bundle.minimum_compression_size,
             cors,
+            canary_request: canary.is_some().then_some(false),
+            canary,
             broken,
         }
     }

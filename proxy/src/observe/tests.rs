@@ -111,6 +111,8 @@ pub(crate) fn stage(name: &str, version: &str, resources: &[&str]) -> Arc<Stage>
         binary_types: Default::default(),
         minimum_compression_size: None,
         cors: None,
+        canary: None,
+        canary_request: None,
         gateway_responses: Default::default(),
         aws: crate::live::aws::Aws::parse(&crate::fixture::stage("prod", &[])),
         broken: Vec::new(),
@@ -275,7 +277,7 @@ async fn a_routed_request_and_its_record() {
     let core = core(AccessLog::to(output.clone()).unwrap());
     let live = stage("prod", "1", &["/a", "/b/{id}"]);
     let meters = core.observer.stage(&live);
-    let stage = Rc::new(CoreStage { live, meters, pools: Vec::new() });
+    let stage = Rc::new(CoreStage { live, meters, pools: Vec::new(), canary: None });
     for route in [Some(1), None] {
         let parts = http::Request::get("/prod/b/1").body(()).unwrap().into_parts().0;
         let mut in_flight = begin(&core, Box::new(exchange(parts)));

@@ -101,7 +101,7 @@ impl Builder {
         let mut router = Router {
             nodes,
             slots: Box::default(),
-            texts: texts.into(),
+            texts: texts.into_bytes().into(),
             longest,
             methods: methods.into(),
             verbs: self.verbs.into(),

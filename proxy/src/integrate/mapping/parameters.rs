@@ -168,7 +168,7 @@ pub async fn collect(exchange: &mut Exchange) -> Result<Bytes, Rejection> {
 pub fn unread(error: BodyError) -> Rejection {
     match error {
         BodyError::Fault(fault) => of_client(fault),
-        BodyError::Wire(_) => Rejection::RequestAborted,
+        BodyError::Wire(_) | BodyError::Answer(_) => Rejection::RequestAborted,
     }
 }
 

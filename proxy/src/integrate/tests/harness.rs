@@ -173,6 +173,7 @@ impl Served {
             meters: core.observer.stage(&live),
             pools: live.routes.iter().map(|route| core.upstream.pool_of(route)).collect(),
             live,
+            canary: None,
         });
         let parameters = parameters.iter().map(|(_, range)| range.clone()).collect();
         Self { core: Rc::clone(core), stage, parameters }

@@ -8,7 +8,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Duration;
 
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -19,14 +19,14 @@ use crate::accept::WireError;
 use crate::body::Body;
 use crate::integrate::upstream::Upstream;
 use crate::integrate::upstream::destination::{Destination, Protocol};
+use crate::integrate::upstream::http1::head::MAX_HEADER_SECTION;
+use crate::integrate::upstream::http1::{self, Io};
 use crate::rejection::Rejection;
 
 /// From the name to a connection that takes requests.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// One address, while others are left to try.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
-/// Largest header section of an answer.
-const MAX_HEADER_SECTION: u32 = 64 << 10;
 /// What one HTTP/2 stream, and all of a connection's, may send ahead of their readers.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
@@ -37,7 +37,7 @@ const FIRST_STREAMS: usize = 100;
 
 /// A connection that takes requests.
 pub(super) enum Connected {
-    Http1(http1::SendRequest<Body>),
+    Http1(Box<http1::Connection>),
     /// With the number of streams the server allows.
     Http2(http2::SendRequest<Body>, Rc<Cell<usize>>),
 }
@@ -107,7 +107,7 @@ async fn establish(
         .map_err(|error| ConnectError::Connect { authority: destination.authority(), error })?;
     let failed = |error| ConnectError::Http { authority: destination.authority(), error };
     match destination.protocol {
-        Protocol::Http1 => speak_http1(tcp, counted).await.map_err(failed),
+        Protocol::Http1 => Ok(Connected::Http1(http1::Connection::new(Io::Plain(tcp), counted))),
         Protocol::Http2 => speak_http2(tcp, counted).await.map_err(failed),
         Protocol::Tls1 | Protocol::Tls => {
             let offer_http2 = destination.protocol == Protocol::Tls;
@@ -121,7 +121,7 @@ async fn establish(
             if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
                 speak_http2(stream, counted).await.map_err(failed)
             } else {
-                speak_http1(stream, counted).await.map_err(failed)
+                Ok(Connected::Http1(http1::Connection::new(Io::Tls(Box::new(stream)), counted)))
             }
         }
     }
@@ -149,21 +149,6 @@ async fn reach(addresses: &[IpAddr], port: u16) -> io::Result<TcpStream> {
     Err(latest)
 }
 
-async fn speak_http1<T>(io: T, counted: Counted) -> Result<Connected, WireError>
-where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (sender, connection) =
-        http1::Builder::new().max_header_size(MAX_HEADER_SECTION as usize).handshake(TokioIo::new(io)).await?;
-    tokio::task::spawn_local(async move {
-        if let Err(error) = connection.with_upgrades().await {
-            tracing::debug!(%error, "a connection to a backend broke");
-        }
-        drop(counted);
-    });
-    Ok(Connected::Http1(sender))
-}
-
 async fn speak_http2<T>(io: T, counted: Counted) -> Result<Connected, WireError>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -173,7 +158,7 @@ where
         .keep_alive_interval(PING_EVERY)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(MAX_HEADER_SECTION)
+        .max_header_list_size(MAX_HEADER_SECTION as u32)
         .handshake(TokioIo::new(io))
         .await?;
     let limit = Rc::new(Cell::new(FIRST_STREAMS));

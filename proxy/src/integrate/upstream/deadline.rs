@@ -1,16 +1,71 @@
 //! How long a backend may take for its answer's head.
 //!
-//! One timer of the runtime per request, on the request's own stack. The time a client takes to send its body is
-//! not the backend's: while an upload moves, the limit begins anew; it runs from the body's end.
+//! The time a client takes to send its body is not the backend's: while an upload moves, the limit begins anew; it
+//! runs from the body's end.
+//!
+//! A core keeps its timers: to put one that the runtime knows off to a later time costs hardly anything, while to
+//! make one and to take it away again costs as much as a look-up of a route.
 
-use std::cell::Cell;
-use std::pin::{Pin, pin};
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 use crate::body::Watch;
+
+/// Timers kept while no request needs them; one that rings then wakes whoever used it last, once and in vain.
+const MAX_KEPT: usize = 1024;
+
+/// A core's timers.
+#[derive(Default)]
+pub struct Timers(RefCell<Vec<Pin<Box<Sleep>>>>);
+
+/// A timer in use.
+struct Timer<'a> {
+    /// Until it is given back.
+    sleep: Option<Pin<Box<Sleep>>>,
+    timers: &'a Timers,
+}
+
+impl Timers {
+    /// A timer that rings at this time.
+    fn until(&self, deadline: Instant) -> Timer<'_> {
+        let kept = self.0.borrow_mut().pop();
+        let sleep = match kept {
+            Some(mut sleep) => {
+                sleep.as_mut().reset(deadline);
+                sleep
+            }
+            None => Box::pin(tokio::time::sleep_until(deadline)),
+        };
+        Timer { sleep: Some(sleep), timers: self }
+    }
+}
+
+impl Timer<'_> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.sleep.as_mut().map_or(Poll::Pending, |sleep| sleep.as_mut().poll(cx))
+    }
+
+    fn reset(&mut self, deadline: Instant) {
+        if let Some(sleep) = &mut self.sleep {
+            sleep.as_mut().reset(deadline);
+        }
+    }
+}
+
+impl Drop for Timer<'_> {
+    fn drop(&mut self) {
+        let mut kept = self.timers.0.borrow_mut();
+        if kept.len() < MAX_KEPT {
+            kept.extend(self.sleep.take());
+        }
+    }
+}
 
 /// How an upload comes on.
 #[derive(Debug)]
@@ -46,38 +101,68 @@ impl Watch for UploadWatch {
     }
 }
 
-/// Awaits `work` for `limit`, and longer while an upload moves. `None` if it took too long. `work` comes pinned: to move
-/// it in would copy kilobytes.
+/// Awaits `work` for `limit` from `began` on, and longer while an upload moves. `None` if it took too long. `work` comes
+/// pinned: to move it in would copy kilobytes.
 pub async fn in_time<T>(
-    limit: Duration,
+    timers: &Timers,
+    (began, limit): (std::time::Instant, Duration),
     idle: Duration,
     upload: Option<&Progress>,
     mut work: Pin<&mut impl Future<Output = T>>,
 ) -> Option<T> {
-    let mut timer = pin!(tokio::time::sleep(limit));
-    loop {
-        tokio::select! {
-            biased;
-            done = &mut work => return Some(done),
-            () = &mut timer => {}
+    let mut timer = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(Some(done));
         }
-        let later = upload.map(|upload| upload.deadline(limit, idle)).filter(|&later| later > Instant::now())?;
-        timer.as_mut().reset(later);
-    }
+        let timer = timer.get_or_insert_with(|| timers.until(Instant::from_std(began + limit)));
+        while timer.poll(cx).is_ready() {
+            let later = upload.map(|upload| upload.deadline(limit, idle)).filter(|&later| later > Instant::now());
+            let Some(later) = later else { return Poll::Ready(None) };
+            timer.reset(later);
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     const LIMIT: Duration = Duration::from_millis(40);
 
+    fn from_now(limit: Duration) -> (std::time::Instant, Duration) {
+        (std::time::Instant::now(), limit)
+    }
+
     #[tokio::test(flavor = "current_thread")]
     async fn without_an_upload_the_limit_is_the_limit() {
-        assert_eq!(in_time(LIMIT, LIMIT, None, pin!(async { 1 })).await, Some(1));
+        let timers = Timers::default();
+        assert_eq!(in_time(&timers, from_now(LIMIT), LIMIT, None, pin!(async { 1 })).await, Some(1));
+        assert!(timers.0.borrow().is_empty(), "what is ready needs no timer");
         let began = Instant::now();
-        assert_eq!(in_time(LIMIT, LIMIT, None, pin!(std::future::pending::<()>())).await, None);
+        assert_eq!(in_time(&timers, from_now(LIMIT), LIMIT, None, pin!(std::future::pending::<()>())).await, None);
         assert!(began.elapsed() >= LIMIT);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_timer_that_is_used_again_keeps_the_time() {
+        let timers = Timers::default();
+        let soon = || tokio::time::sleep(Duration::from_millis(1));
+        // Put off, brought forward, after it has rung unheard, and after it has rung.
+        for (limit, pause) in [(200, 0), (40, 0), (60, 0), (20, 50), (40, 0), (80, 100), (30, 0)] {
+            let limit = Duration::from_millis(limit);
+            assert_eq!(in_time(&timers, from_now(limit), limit, None, pin!(soon())).await, Some(()));
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            let began = Instant::now();
+            assert_eq!(in_time(&timers, from_now(limit), limit, None, pin!(std::future::pending::<()>())).await, None);
+            let took = began.elapsed();
+            assert!(limit <= took && took < limit + Duration::from_millis(100), "{took:?} instead of {limit:?}");
+        }
+        assert_eq!(timers.0.borrow().len(), 1);
     }
 
     #[tokio::test(flavor = "current_thread")]
@@ -92,7 +177,8 @@ mod tests {
             watch.end();
             std::future::pending::<()>().await;
         };
-        assert_eq!(in_time(LIMIT, LIMIT, Some(&progress), pin!(upload)).await, None);
+        let timers = Timers::default();
+        assert_eq!(in_time(&timers, from_now(LIMIT), LIMIT, Some(&progress), pin!(upload)).await, None);
         assert!(began.elapsed() >= LIMIT * 4, "{:?}", began.elapsed());
     }
 }

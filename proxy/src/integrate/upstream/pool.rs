@@ -5,11 +5,12 @@ use std::rc::Rc;
 
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Uri};
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use tokio::sync::Notify;
 
 use crate::body::Body;
 use crate::integrate::upstream::destination::{Destination, Protocol};
+use crate::integrate::upstream::http1;
 use crate::rejection::Rejection;
 
 /// Idle connections kept per endpoint and core; more are closed when they come back.
@@ -42,7 +43,7 @@ pub struct Pool {
 }
 
 struct Idle {
-    sender: http1::SendRequest<Body>,
+    connection: Box<http1::Connection>,
     since: u32,
 }
 
@@ -91,22 +92,22 @@ impl Pool {
     }
 
     /// An idle HTTP/1.1 connection.
-    pub(super) fn take(&self) -> Option<http1::SendRequest<Body>> {
+    pub(in crate::integrate) fn take(&self) -> Option<Box<http1::Connection>> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(Idle { sender, since: _ }) = idle.pop() {
+        while let Some(Idle { mut connection, since: _ }) = idle.pop() {
             // One that the backend has closed is not ready and never will be.
-            if sender.is_ready() {
-                return Some(sender);
+            if connection.is_ready() {
+                return Some(connection);
             }
         }
         None
     }
 
     /// Takes a connection back that has nothing in flight.
-    pub(super) fn put(&self, sender: http1::SendRequest<Body>) {
+    pub(super) fn put(&self, connection: Box<http1::Connection>) {
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < MAX_IDLE && sender.is_ready() {
-            idle.push(Idle { sender, since: self.ticks.get() });
+        if idle.len() < MAX_IDLE {
+            idle.push(Idle { connection, since: self.ticks.get() });
         }
     }
 
@@ -139,7 +140,7 @@ impl Pool {
         let now = self.ticks.get();
         let recent = |since: u32| now.wrapping_sub(since) < IDLE_TICKS;
         let mut idle = self.idle.borrow_mut();
-        idle.retain(|idle| recent(idle.since) && idle.sender.is_ready());
+        idle.retain_mut(|idle| recent(idle.since) && idle.connection.is_ready());
         if idle.is_empty() {
             idle.shrink_to_fit();
         }

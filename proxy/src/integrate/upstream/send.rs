@@ -2,19 +2,16 @@
 
 use std::rc::Rc;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderValue, Method, Request, Response};
-use http_body::Body as _;
-use hyper_util::rt::TokioIo;
+use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
+use http::{Request, Response};
 
-use crate::accept::{Incoming, WireError};
+use crate::accept::WireError;
 use crate::body::Body;
+use crate::integrate::upstream::http1::{Failed, Tunnel};
 use crate::integrate::upstream::lease::Lease;
+use crate::integrate::upstream::pool::Stream;
 use crate::integrate::upstream::{Place, Pool, Upstream};
 use crate::rejection::Rejection;
-
-/// A connection to a backend that has left HTTP.
-pub type Tunnel = TokioIo<hyper::upgrade::Upgraded>;
 
 impl Upstream {
     /// Sends a request in origin form, with its `Host`, and awaits the answer's head.
@@ -35,58 +32,47 @@ impl Upstream {
         loop {
             let idle = if fresh { None } else { pool.take() };
             let (place, reused) = match idle {
-                Some(sender) => (Place::Http1(sender), true),
+                Some(connection) => (Place::Http1(connection), true),
                 // Boxed, because making a connection takes room that most requests would only carry around.
                 None => Box::pin(self.place(pool, fresh)).await?,
             };
-            let (answer, lease) = match place {
-                Place::Http1(mut sender) => {
-                    frame(&mut request);
-                    (sender.try_send_request(request).await, Lease::Http1 { sender, pool: Rc::clone(pool) })
-                }
-                Place::Http2(stream) => {
-                    let request = for_http2(pool, request);
-                    (stream.sender().try_send_request(request).await, Lease::Http2(stream))
-                }
+            let (unsent, broken) = match place {
+                Place::Http1(connection) => match connection.ask(pool, &mut request).await {
+                    Ok(response) => return Ok(response),
+                    Err(Failed { fault, sent }) => ((!sent).then_some(request), broken(&fault)),
+                },
+                // Boxed for the same reason: most backends speak HTTP/1.1.
+                Place::Http2(stream) => match Box::pin(ask_http2(pool, stream, request)).await {
+                    Ok(response) => return Ok(response),
+                    Err((unsent, error)) => (unsent, broken(&error)),
+                },
             };
-            let mut error = match answer {
-                Ok(response) => return Ok(receive(response, lease)),
-                Err(error) => error,
-            };
-            let unsent = error.take_message();
-            request = match unsent.map(|request| from_http2(pool, request)).or_else(&again) {
+            request = match unsent.or_else(&again) {
                 Some(request) if reused && !fresh => request,
-                Some(_) | None => return Err(broken(&error.into_error())),
+                Some(_) | None => return Err(broken),
             };
             fresh = true;
         }
     }
 }
 
-/// The other end of an answer that leaves HTTP.
-///
-/// # Errors
-/// When the backend has gone.
-pub async fn tunnel(response: &mut Response<Body>) -> Result<Tunnel, WireError> {
-    hyper::upgrade::on(response).await.map(TokioIo::new)
+/// The other end of an answer that leaves HTTP; `None` if it does not.
+pub fn tunnel(response: Response<Body>) -> Option<Box<Tunnel>> {
+    response.into_body().into_tunnel()
 }
 
-/// Makes the framing explicit where the codec would guess from the method.
-fn frame(request: &mut Request<Body>) {
-    if request.headers().contains_key(CONTENT_LENGTH) {
-        return;
-    }
-    let may_have_body = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
-    if request.body().is_end_stream() {
-        // Servers may insist on knowing that a POST has no body.
-        if may_have_body {
-            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+/// One request on an HTTP/2 connection; handed back if nothing of it was sent.
+async fn ask_http2(
+    pool: &Pool,
+    stream: Stream,
+    request: Request<Body>,
+) -> Result<Response<Body>, (Option<Request<Body>>, WireError)> {
+    match stream.sender().try_send_request(for_http2(pool, request)).await {
+        Ok(response) => Ok(response.map(|incoming| Body::wire(incoming).lent(Lease::new(stream)))),
+        Err(mut error) => {
+            let unsent = error.take_message().map(|request| from_http2(pool, request));
+            Err((unsent, error.into_error()))
         }
-    } else if !may_have_body {
-        match request.body().length() {
-            Some(length) => request.headers_mut().insert(CONTENT_LENGTH, length.into()),
-            None => request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked")),
-        };
     }
 }
 
@@ -111,22 +97,10 @@ fn from_http2(pool: &Pool, mut request: Request<Body>) -> Request<Body> {
     request
 }
 
-/// The answer, whose body keeps its connection if it has not come in yet. Small answers have: then the connection
-/// goes back at once.
-fn receive(response: Response<Incoming>, lease: Lease) -> Response<Body> {
-    response.map(|incoming| match lease {
-        Lease::Http1 { sender, pool } if sender.is_ready() => {
-            pool.put(sender);
-            Body::wire(incoming)
-        }
-        Lease::Http1 { .. } | Lease::Http2(_) => Body::wire(incoming).lent(lease),
-    })
-}
-
 /// A connection broke with a request on it.
-fn broken(error: &WireError) -> Rejection {
+fn broken(error: &dyn std::error::Error) -> Rejection {
     let mut text = format!("the backend broke off: {error}");
-    let mut source = std::error::Error::source(error);
+    let mut source = error.source();
     while let Some(cause) = source {
         text.push_str(": ");
         text.push_str(&cause.to_string());

@@ -61,10 +61,11 @@ pub struct StageLabels {
 }
 
 impl StageLabels {
-    /// A stage's labels: (namespace, API, stage name) is unique among live stages.
+    /// A stage's labels: (namespace, API, stage name) is unique among live stages. A canary's name ends in `/canary`.
     pub fn of(stage: &Stage) -> Self {
         let namespace = stage.key.namespace.clone();
-        Self { namespace, api: stage.api_name.to_string(), stage: stage.name.to_string() }
+        let canary = if stage.canary_request == Some(true) { "/canary" } else { "" };
+        Self { namespace, api: stage.api_name.to_string(), stage: format!("{}{canary}", stage.name) }
     }
 }
 
@@ -137,7 +138,7 @@ impl Table {
     pub(crate) fn loaded(&self, live: &Live, now: Instant) {
         let state = &mut *lock(&self.0);
         let stages: HashMap<StageLabels, &Arc<Stage>> =
-            live.stages.iter().map(|stage| (StageLabels::of(stage), stage)).collect();
+            live.all_stages().map(|stage| (StageLabels::of(stage), stage)).collect();
         for (labels, series) in &mut state.stages {
             match stages.get(labels) {
                 Some(stage) => series.compare(stage, now),

@@ -92,6 +92,9 @@ fn context(source: &Source<'_>, object: &mut Writer<'_>) {
         source.context(identity, &[("userAgent", "identity.userAgent")]);
         identity.raw("userArn", b"null");
     });
+    if let Some(canary) = source.stage.canary_request {
+        object.raw("isCanaryRequest", if canary { b"true" } else { b"false" });
+    }
     object.text("path", source.whole_path());
     source.context(object, &[("protocol", "protocol"), ("requestId", "requestId"), ("requestTime", "requestTime")]);
     source.epoch(object, "requestTimeEpoch");
