@@ -110,14 +110,22 @@ fn values_that_mean_nothing_are_refused() {
         let said = rendered.map_or_else(|error| error.to_string(), |_| "rendered".to_owned());
         assert!(said.contains(want), "{set}: {said}");
     }
-    let gateway = |rest: &str| format!("gateways=[{{\"name\": \"a\", \"baseDomain\": \"a.example\", {rest}}}]");
-    for (gateway, want) in [
-        (gateway(r#""bundleNamespace": "stagegate""#), "must not be the release's namespace"),
-        (gateway(r#""bundleNamespace": "b", "accountId": "12""#), "/gateways/0/accountId"),
-        (gateway(r#""bundleNamespace": "b", "proxy": {"enabled": false}"#), "namespace is needed"),
+    let gateway =
+        |rest: &str| format!("{{\"name\": \"a\", \"baseDomain\": \"a.example\", \"bundleNamespace\": \"b\"{rest}}}");
+    let own = r#"[{"name": "a", "baseDomain": "a.example", "bundleNamespace": "stagegate"}]"#.to_owned();
+    let one = |rest: &str| format!("[{}]", gateway(rest));
+    for (gateways, namespaces, want) in [
+        (own, "[]", "must not be the release's namespace"),
+        (one(r#", "accountId": "12""#), "[]", "/gateways/0/accountId"),
+        (one(r#", "proxy": {"enabled": false}"#), "[]", "namespace is needed"),
+        (format!("[{0}, {0}]", gateway("")), "[]", "there are two of the name a"),
+        (one(r#", "defaultTls": {"secretName": "a", "namespace": "c"}"#), r#"["d"]"#, "may not read the namespace c"),
+        (one(r#", "sidecars": [{"namespace": "c", "stage": "s"}]"#), r#"["d"]"#, "does not serve the namespace c"),
     ] {
-        let Some(rendered) = template(&["--set-json", &gateway]) else { return };
+        let set = format!("gateways={gateways}");
+        let namespaces = format!("operator.namespaces={namespaces}");
+        let Some(rendered) = template(&["--set-json", &set, "--set-json", &namespaces]) else { return };
         let said = rendered.map_or_else(|error| error.to_string(), |_| "rendered".to_owned());
-        assert!(said.contains(want), "{gateway}: {said}");
+        assert!(said.contains(want), "{set}: {said}");
     }
 }
