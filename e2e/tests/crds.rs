@@ -71,3 +71,15 @@ fn people_find_their_way() {
     let path = cluster.kubectl(["get", "stg", "-n", &namespace.name, "-o", "jsonpath={..hosts[0].basePath}"]).unwrap();
     assert_eq!(path, "/");
 }
+
+/// The harness itself: what this process opens after `enter` is inside the cluster's network.
+#[test]
+fn this_process_can_enter_the_network() {
+    let Some(cluster) = cluster() else { return };
+    cluster.enter().unwrap();
+    cluster.enter().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let version = runtime.block_on(async { cluster.client().await?.apiserver_version().await.map_err(Into::into) });
+    let version: anyhow::Result<_> = version;
+    assert_eq!(version.unwrap().major, "1");
+}
