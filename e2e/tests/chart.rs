@@ -1,6 +1,8 @@
 //! What the charts render, beside what they rendered when somebody looked:
 //! `BLESS=1 cargo test -p stagegate-e2e --test chart` writes it anew.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic too")]
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,5 +1,7 @@
 //! The resource types on a real API server: it takes what is right and says of everything else which field is wrong.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic too")]
+
 use e2e::cluster::{Cluster, Depth, shared};
 use e2e::program::root;
 

@@ -1,5 +1,7 @@
 //! The plain manifests on a real API server: it takes them, pods are within `restricted`, and nobody may more than needed.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic too")]
+
 use std::time::{Duration, Instant};
 
 use e2e::cluster::{Cluster, Depth, shared};
