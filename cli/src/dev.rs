@@ -138,6 +138,7 @@ fn start(dev: &Dev, authority: Authority) -> anyhow::Result<Proxy> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let options = Options {
         https: dev.https,
+        plain: false,
         http: dev.http,
         admin: Some(dev.admin),
         workers: dev.workers.map_or(cores, usize::from),
@@ -145,6 +146,9 @@ fn start(dev: &Dev, authority: Authority) -> anyhow::Result<Proxy> {
         timeouts: Timeouts::default(),
         certificates: Arc::new(authority.leaves(vec![dev.https.ip()])),
         services: dev.service_map(),
+        endpoints: Default::default(),
+        egress: Default::default(),
+        lends_aws_credentials: Default::default(),
     };
     Proxy::start(options).map_err(|error| match error {
         StartError::Listen { port, address, error } => {

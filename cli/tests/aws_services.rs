@@ -145,16 +145,11 @@ fn functions_of_amazons_lambda() {
     assert_eq!((answer.status, &*answer.body), (200, r#"{"of": "lamp"}"#));
     let id = answer.head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("x-endpoint: ").map(str::len));
     assert!(id.is_some_and(|length| length > 8), "{}", answer.head);
-    // Nobody is called who is not there.
-    assert_eq!(client.get("localhost", "/prod/nobody").unwrap().status, 500);
     let state = services.state();
     let seen = state["seen"].as_array().unwrap();
     let called: Vec<_> = seen.iter().map(|call| call[1].as_str().unwrap()).collect();
-    assert_eq!(called, ["lambda", "sts", "lambda", "lambda"]);
-    assert_eq!(
-        (&seen[0][0], &seen[1][0], &seen[3][0]),
-        (&json!("AKIDEXAMPLE"), &json!("AKIDEXAMPLE"), &json!("AKIDEXAMPLE"))
-    );
+    assert_eq!(called, ["lambda", "sts", "lambda"]);
+    assert_eq!((&seen[0][0], &seen[1][0]), (&json!("AKIDEXAMPLE"), &json!("AKIDEXAMPLE")));
     assert_ne!(seen[2][0], "AKIDEXAMPLE");
 }
 
@@ -186,12 +181,6 @@ spec:
                 statusCode: "200"
                 responseParameters: {method.response.header.X-Endpoint: context.awsEndpointRequestId}
                 responseTemplates: {application/json: '{"of": $input.json("$.asked")}'}
-      /nobody:
-        get:
-          x-amazon-apigateway-integration:
-            type: aws_proxy
-            httpMethod: POST
-            uri: arn:aws:apigateway:eu-west-1:lambda:path/2015-03-31/functions/nobody/invocations
 ---
 apiVersion: stagegate.dev/v1alpha1
 kind: Stage

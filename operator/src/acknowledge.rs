@@ -1,178 +1,238 @@
-//! What proxies have loaded: one long poll per pod, of the leader only.
+//! What the proxies have loaded: one long poll per pod, by the leader only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use anyhow::{Context, bail};
 use bundle::{Digest, StageKey};
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper_util::client::legacy::Client as HttpClient;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use http::Request;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
 use serde::Deserialize;
-use tokio::sync::mpsc::Sender;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
-use crate::collect::Change;
+use crate::collect::Event;
 
-/// Longest answer of a proxy.
-const MAX_BYTES: usize = 64 << 20;
-/// A proxy answers within 25 s.
-const POLL: Duration = Duration::from_secs(30);
+/// Longest answer read: digests of ten thousand Stages and hosts fit.
+const MAX_ANSWER: usize = 16 << 20;
+/// A poll is answered after 25 s at the latest.
+const PATIENCE: Duration = Duration::from_secs(40);
+/// After a failure.
+const PAUSE: Duration = Duration::from_secs(1);
 
-/// What a proxy has said.
-#[derive(Debug)]
+/// What a proxy has loaded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Loaded {
-    /// Its gateway.
-    pub gateway: String,
-    /// Its pod.
-    pub pod: String,
-    /// The pod's identity.
-    pub uid: String,
-    /// The answer.
-    pub answer: Answer,
+    /// It has loaded at all.
+    pub loaded: bool,
+    /// Digest of every Stage's bundle.
+    pub stages: HashMap<StageKey, Digest>,
+    /// Digest of every host's bundle.
+    pub hosts: HashMap<String, Digest>,
+    /// Formats of bundles that it reads.
+    pub formats: Vec<u32>,
 }
 
-/// The answer of `/loaded`, as far as it matters here.
+/// An answer of `/loaded`; what is not named here is for people.
 #[derive(Debug, Deserialize)]
-pub struct Answer {
+struct Answer {
     instance: String,
     changes: u64,
     #[serde(default)]
     full: bool,
-    /// Formats it reads.
+    loaded: bool,
     #[serde(default)]
-    pub formats: Vec<u32>,
+    formats: Vec<u32>,
     #[serde(default)]
-    stages: Vec<LoadedStage>,
+    stages: Vec<StageAnswer>,
+    #[serde(default)]
+    hosts: Vec<HostAnswer>,
     #[serde(default)]
     gone: Gone,
 }
 
 #[derive(Debug, Deserialize)]
-struct LoadedStage {
+struct StageAnswer {
     namespace: String,
     name: String,
-    digest: Digest,
+    digest: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct HostAnswer {
+    host: String,
+    digest: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
 struct Gone {
     #[serde(default)]
     stages: Vec<StageKey>,
+    #[serde(default)]
+    hosts: Vec<String>,
 }
 
-/// What is known of one proxy.
-#[derive(Debug)]
-pub struct Proxy {
-    /// Identity of its pod.
-    pub uid: String,
-    /// Formats it reads; empty until it has answered.
-    pub formats: Vec<u32>,
-    /// Digest of each Stage, and since when.
-    pub stages: BTreeMap<StageKey, Digest>,
-    /// The task that polls.
-    pub task: tokio::task::AbortHandle,
-}
-
-impl Proxy {
-    /// Takes in an answer: the Stages it is about.
-    pub fn apply(&mut self, answer: Answer) -> Vec<StageKey> {
-        let mut touched = Vec::new();
-        if answer.full {
-            touched.extend(std::mem::take(&mut self.stages).into_keys());
+impl Loaded {
+    fn update(&mut self, answer: Answer) {
+        let Answer { instance: _, changes: _, full, loaded, formats, stages, hosts, gone } = answer;
+        if full {
+            self.stages.clear();
+            self.hosts.clear();
         }
-        self.formats = answer.formats;
-        for key in answer.gone.stages {
-            self.stages.remove(&key);
-            touched.push(key);
+        (self.loaded, self.formats) = (loaded, formats);
+        for StageAnswer { namespace, name, digest } in stages {
+            if let Some(digest) = Digest::parse(&digest) {
+                self.stages.insert(StageKey { namespace, name }, digest);
+            }
         }
-        for LoadedStage { namespace, name, digest } in answer.stages {
-            let key = StageKey { namespace, name };
-            self.stages.insert(key.clone(), digest);
-            touched.push(key);
+        for HostAnswer { host, digest } in hosts {
+            if let Some(digest) = Digest::parse(&digest) {
+                self.hosts.insert(host, digest);
+            }
         }
-        touched.sort();
-        touched.dedup();
-        touched
+        for stage in gone.stages {
+            self.stages.remove(&stage);
+        }
+        for host in gone.hosts {
+            self.hosts.remove(&host);
+        }
     }
 }
 
-impl Drop for Proxy {
+/// The polls that run, by gateway and pod.
+#[derive(Default)]
+pub struct Polls(BTreeMap<(String, String), Poll>);
+
+struct Poll {
+    address: String,
+    task: JoinHandle<()>,
+}
+
+impl Polls {
+    /// Polls exactly these: gateway, pod, and `address:port`.
+    pub fn set(&mut self, wanted: &BTreeMap<(String, String), String>, events: &mpsc::UnboundedSender<Event>) {
+        self.0.retain(|key, poll| {
+            let stays = wanted.get(key) == Some(&poll.address);
+            if !stays {
+                poll.task.abort();
+            }
+            stays
+        });
+        for (key, address) in wanted {
+            self.0.entry(key.clone()).or_insert_with(|| {
+                let ((gateway, pod), address, events) = (key.clone(), address.clone(), events.clone());
+                let task = tokio::spawn(poll(gateway, pod, address.clone(), events));
+                Poll { address, task }
+            });
+        }
+    }
+}
+
+impl Drop for Polls {
     fn drop(&mut self) {
-        self.task.abort();
+        for poll in self.0.values() {
+            poll.task.abort();
+        }
     }
 }
 
-/// Polls one proxy until it is told to end.
-pub async fn poll(address: String, port: u16, gateway: String, pod: String, uid: String, changes: Sender<Change>) {
-    let client: HttpClient<HttpConnector, Empty<Bytes>> = HttpClient::builder(TokioExecutor::new()).build_http();
-    let host = if address.contains(':') { format!("[{address}]") } else { address };
-    let mut since: Option<(String, u64)> = None;
+async fn poll(gateway: String, pod: String, address: String, events: mpsc::UnboundedSender<Event>) {
+    let mut known = Loaded::default();
+    let mut at: Option<(String, u64)> = None;
+    let mut connection = None;
+    let mut answered = true;
     loop {
-        let started = Instant::now();
-        let query = since.as_ref().map(|(instance, changes)| format!("?since={changes}&instance={instance}"));
-        let uri = format!("http://{host}:{port}/loaded{}", query.unwrap_or_default());
-        match timeout(POLL, ask(&client, &uri)).await {
-            Ok(Ok(mut answer)) => {
-                // Without a counter before, everything is what was asked for.
-                answer.full |= since.as_ref().is_none_or(|(instance, _)| *instance != answer.instance);
+        match tokio::time::timeout(PATIENCE, ask(&address, at.as_ref(), &mut connection)).await {
+            Ok(Ok(answer)) => {
                 let next = (answer.instance.clone(), answer.changes);
-                let new = answer.full || since.as_ref() != Some(&next);
-                since = Some(next);
-                let loaded = Loaded { gateway: gateway.clone(), pod: pod.clone(), uid: uid.clone(), answer };
-                if new && changes.send(Change::Loaded(loaded)).await.is_err() {
+                let news = at.as_ref() != Some(&next) || !answered;
+                at = Some(next);
+                known.update(answer);
+                answered = true;
+                let event =
+                    || Event::Loaded { gateway: gateway.clone(), pod: pod.clone(), loaded: Some(known.clone()) };
+                if news && events.send(event()).is_err() {
                     return;
                 }
-                // A proxy that answers at once without news is not asked in a tight loop.
-                if !new && started.elapsed() < Duration::from_millis(200) {
-                    sleep(Duration::from_millis(200)).await;
-                }
+                continue;
             }
-            Ok(Err(error)) => {
-                tracing::debug!(pod, error, "the proxy does not say what it has loaded");
-                sleep(Duration::from_millis(500)).await;
-            }
-            Err(_) => {}
+            Ok(Err(error)) => tracing::debug!(pod, %error, "a proxy does not say what it has loaded"),
+            Err(_elapsed) => tracing::debug!(pod, "a proxy does not say in time what it has loaded"),
         }
+        (connection, at) = (None, None);
+        if std::mem::take(&mut answered) {
+            let event = Event::Loaded { gateway: gateway.clone(), pod: pod.clone(), loaded: None };
+            if events.send(event).is_err() {
+                return;
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
-async fn ask(client: &HttpClient<HttpConnector, Empty<Bytes>>, uri: &str) -> Result<Answer, String> {
-    let uri: http::Uri = uri.parse().map_err(|error: http::uri::InvalidUri| error.to_string())?;
-    let response = client.get(uri).await.map_err(|error| error.to_string())?;
-    if !response.status().is_success() {
-        return Err(response.status().to_string());
+async fn ask(
+    address: &str,
+    at: Option<&(String, u64)>,
+    connection: &mut Option<SendRequest<Empty<Bytes>>>,
+) -> anyhow::Result<Answer> {
+    let mut sender = match connection.take().filter(|sender| !sender.is_closed()) {
+        Some(sender) => sender,
+        None => {
+            let stream = TcpStream::connect(address).await.context("connect")?;
+            let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+            // Whoever waits for an answer learns of its end.
+            tokio::spawn(async { drop(connection.await) });
+            sender
+        }
+    };
+    let path = match at {
+        Some((instance, changes)) => format!("/loaded?since={changes}&instance={instance}"),
+        // From the future of every process: answered at once, in full.
+        None => "/loaded?since=0&instance=none".to_owned(),
+    };
+    let request = Request::get(path).header("host", address).body(Empty::new())?;
+    sender.ready().await?;
+    let response = sender.send_request(request).await?;
+    if response.status() != 200 {
+        bail!("{} from {address}", response.status());
     }
-    let body = Limited::new(response.into_body(), MAX_BYTES).collect().await.map_err(|error| error.to_string())?;
-    serde_json::from_slice(&body.to_bytes()).map_err(|error| error.to_string())
+    let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+    let body = body.map_err(|error| anyhow::anyhow!("{error}"))?.to_bytes();
+    *connection = Some(sender);
+    Ok(serde_json::from_slice(&body)?)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
-    fn answer(text: &str) -> Answer {
-        serde_json::from_str(text).unwrap()
+    fn key(name: &str) -> StageKey {
+        StageKey { namespace: "shop".to_owned(), name: name.to_owned() }
     }
 
-    #[tokio::test]
-    async fn answers_add_up_and_a_full_one_starts_anew() {
-        let task = tokio::spawn(async {}).abort_handle();
-        let mut proxy = Proxy { uid: String::new(), formats: Vec::new(), stages: BTreeMap::new(), task };
-        let digest = Digest::of(b"a");
-        let stage = |name: &str| format!(r#"{{"namespace":"n","name":"{name}","digest":"{digest}","routes":3}}"#);
-        let all = format!(
-            r#"{{"instance":"x","changes":2,"full":true,"formats":[1],"stages":[{},{}]}}"#,
-            stage("a"),
-            stage("b")
-        );
-        assert_eq!(proxy.apply(answer(&all)).len(), 2);
-        let gone = r#"{"instance":"x","changes":3,"gone":{"stages":[{"namespace":"n","name":"a"}],"hosts":["h"]}}"#;
-        assert_eq!(proxy.apply(answer(gone)).len(), 1);
-        assert_eq!(proxy.stages.len(), 1);
-        let full = format!(r#"{{"instance":"y","changes":1,"full":true,"stages":[{}]}}"#, stage("c"));
-        assert_eq!(proxy.apply(answer(&full)).len(), 2);
-        assert_eq!(proxy.stages.keys().map(|key| key.name.as_str()).collect::<Vec<_>>(), ["c"]);
+    #[test]
+    fn answers_add_up() {
+        let (one, two) = (Digest::of(b"1"), Digest::of(b"2"));
+        let mut loaded = Loaded::default();
+        let stage =
+            |name: &str, digest: &Digest| json!({"namespace": "shop", "name": name, "digest": digest, "routes": 3});
+        let answer = |value| serde_json::from_value::<Answer>(value).unwrap();
+        loaded.update(answer(json!({
+            "instance": "a", "changes": 3, "full": true, "loaded": true, "formats": [1],
+            "stages": [stage("a", &one), stage("b", &one)], "hosts": [{"host": "h", "digest": one}], "findings": [],
+        })));
+        assert_eq!((loaded.stages.len(), loaded.hosts.len(), loaded.loaded), (2, 1, true));
+        loaded.update(answer(json!({
+            "instance": "a", "changes": 4, "full": false, "loaded": true, "stages": [stage("a", &two)],
+            "gone": {"stages": [{"namespace": "shop", "name": "b"}], "hosts": ["h"]},
+        })));
+        assert_eq!(loaded.stages, HashMap::from([(key("a"), two)]));
+        assert!(loaded.hosts.is_empty());
     }
 }

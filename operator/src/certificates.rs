@@ -1,198 +1,257 @@
-//! Certificates of hosts without one of their own: the gateway's, else leaves of a local CA.
+//! Certificates for hosts that bring none: the gateway's own, else leaves of a local CA.
+//!
+//! CA and leaves are Secrets in the operator's namespace; the CA's key never leaves it. A leaf stands for all default
+//! hosts of a namespace, or for one custom host, and is renewed a month before its end.
 
 use std::collections::{BTreeMap, HashMap};
 
-use bundle::Digest;
-use bundle::host::{Certificate, HostBundle, HostTable};
+use bundle::host::Certificate;
+use bundle::{Digest, HostBundle, HostTable};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{ListParams, PostParams};
-use kube::{Api, Client, ResourceExt as _};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::api::PostParams;
+use kube::{Api, Client};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
-use time::{Duration, OffsetDateTime};
 
-/// Name of the Secret with the CA.
-pub const CA_SECRET: &str = "stagegate-local-ca";
-/// Label of the Secrets with its leaves.
-const LEAF_LABEL: &str = "stagegate.dev/local-leaf";
-const NAME: &str = "stagegate.dev/host";
+use crate::config::GatewayConfig;
+use crate::history::is_conflict;
+
+/// Name of the CA's Secret.
+pub const CA_NAME: &str = "stagegate-local-ca";
+const CA_DAYS: i64 = 3650;
+const LEAF_DAYS: i64 = 90;
+/// Left of a leaf's life when it is renewed.
+const RENEW: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// When a certificate of ours ends, RFC 3339.
 const EXPIRES: &str = "stagegate.dev/expires";
-
-const CA_VALIDITY: Duration = Duration::days(3650);
-/// Browsers refuse leaves that live much longer.
-const LEAF_VALIDITY: Duration = Duration::days(90);
-/// One with less than this left is issued anew.
-const RENEWAL: Duration = Duration::days(30);
-/// Clocks differ.
-const SKEW: Duration = Duration::hours(1);
 
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    /// The API server said no.
-    #[error("{0}")]
+    /// The API server.
+    #[error(transparent)]
     Kube(#[from] kube::Error),
-    /// The CA or leaf cannot be made or read.
-    #[error("{0}")]
+    /// It cannot be made.
+    #[error("cannot make a certificate: {0}")]
     Make(#[from] rcgen::Error),
-    /// The Secret with the CA holds none.
-    #[error("the Secret `{CA_SECRET}` holds no CA in `tls.crt` and `tls.key`; remove it and a new one is made")]
-    Ruined,
+    /// What is in a Secret is none.
+    #[error("the Secret {0} holds no certificate and key")]
+    Secret(String),
 }
 
-/// The local CA and its leaves.
-pub struct LocalCa {
-    secrets: Api<Secret>,
-    issuer: Issuer<'static, KeyPair>,
+/// Certificates of our own.
+pub struct Certificates {
+    client: Client,
+    namespace: String,
+    issuer: Option<Issuer<'static, KeyPair>>,
     leaves: HashMap<String, Leaf>,
 }
 
 struct Leaf {
     certificate: Certificate,
-    expires: i64,
-    /// Version of its Secret.
-    version: Option<String>,
+    expires: Timestamp,
 }
 
-/// Name for which a leaf is issued: one for all default hosts of a namespace.
-pub fn leaf_name(host: &HostBundle) -> String {
-    match (&host.table, host.host.split_once('.')) {
-        (HostTable::Default { .. }, Some((_, rest))) => format!("*.{rest}"),
-        _ => host.host.clone(),
+impl Certificates {
+    /// Keeps them in this namespace.
+    pub fn new(client: Client, namespace: String) -> Self {
+        Self { client, namespace, issuer: None, leaves: HashMap::new() }
     }
-}
 
-impl LocalCa {
-    /// The CA of the operator's namespace, made if there is none, with the leaves it has issued.
+    /// The certificate of a host that brings none.
     ///
     /// # Errors
-    /// When it cannot be read or made.
-    pub async fn open(client: &Client, namespace: &str) -> Result<Self, CertificateError> {
-        let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
-        let secret = match secrets.get_opt(CA_SECRET).await? {
-            Some(secret) => secret,
-            None => match secrets.create(&PostParams::default(), &new_ca()?).await {
-                Ok(secret) => secret,
-                // Somebody else has made it at the same time.
-                Err(kube::Error::Api(status)) if status.code == 409 => secrets.get(CA_SECRET).await?,
-                Err(error) => return Err(error.into()),
-            },
-        };
-        let Some(Certificate::Pem { chain, key }) = pem(&secret) else { return Err(CertificateError::Ruined) };
-        let issuer = Issuer::from_ca_cert_pem(&chain, KeyPair::from_pem(&key)?)?;
-        let mut leaves = HashMap::new();
-        for secret in secrets.list(&ListParams::default().labels(LEAF_LABEL)).await? {
-            let annotations = secret.annotations();
-            let expires = annotations.get(EXPIRES).and_then(|text| text.parse().ok());
-            if let (Some(name), Some(expires), Some(certificate)) = (annotations.get(NAME), expires, pem(&secret)) {
-                let version = secret.metadata.resource_version.clone();
-                leaves.insert(name.clone(), Leaf { certificate, expires, version });
-            }
+    /// When a Secret cannot be read or written, or holds none.
+    pub async fn for_host(
+        &mut self,
+        gateway: &GatewayConfig,
+        host: &HostBundle,
+    ) -> Result<Certificate, CertificateError> {
+        if let Some(own) = &gateway.default_tls {
+            let name = format!("{}/{}", own.namespace, own.secret_name);
+            let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &own.namespace);
+            let secret = secrets.get_opt(&own.secret_name).await?;
+            return secret.as_ref().and_then(pem).ok_or(CertificateError::Secret(name));
         }
-        Ok(Self { secrets, issuer, leaves })
+        self.leaf(&subject(host)).await
     }
 
-    /// Whether a leaf nears its end.
-    pub fn is_due(&self) -> bool {
-        let limit = (OffsetDateTime::now_utc() + RENEWAL).unix_timestamp();
-        self.leaves.values().any(|leaf| leaf.expires < limit)
+    /// Whether a leaf is due to be renewed.
+    pub fn due(&self, now: Timestamp) -> bool {
+        self.leaves.values().any(|leaf| leaf.is_due(now))
     }
 
-    /// The leaf for a name.
-    ///
-    /// # Errors
-    /// When it cannot be issued or kept.
-    pub async fn leaf(&mut self, name: &str) -> Result<Certificate, CertificateError> {
-        let now = OffsetDateTime::now_utc();
-        let limit = (now + RENEWAL).unix_timestamp();
-        let known = self.leaves.get(name);
-        if let Some(leaf) = known.filter(|leaf| leaf.expires >= limit) {
+    async fn leaf(&mut self, name: &str) -> Result<Certificate, CertificateError> {
+        let now = Timestamp::now();
+        if let Some(leaf) = self.leaves.get(name).filter(|leaf| !leaf.is_due(now)) {
             return Ok(leaf.certificate.clone());
         }
-        let (chain, key) = self.issue(name, now)?;
-        let expires = (now + LEAF_VALIDITY).unix_timestamp();
-        let annotations =
-            BTreeMap::from([(NAME.to_owned(), name.to_owned()), (EXPIRES.to_owned(), expires.to_string())]);
-        let object = format!("stagegate-leaf-{}", &Digest::of(name.as_bytes()).as_str()[..16]);
-        let labels = BTreeMap::from([(LEAF_LABEL.to_owned(), "true".to_owned())]);
-        let mut secret = tls_secret(&object, labels, annotations, &chain, &key);
-        let written = match known.and_then(|leaf| leaf.version.clone()) {
+        let digest = Digest::of(name.as_bytes());
+        let object = format!("stagegate-leaf-{}", digest.as_str().get(..16).unwrap_or_default());
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
+        let kept = secrets.get_opt(&object).await?;
+        let known =
+            kept.as_ref().and_then(|secret| Some(Leaf { certificate: pem(secret)?, expires: expires(secret)? }));
+        if let Some(leaf) = known.filter(|leaf| !leaf.is_due(now)) {
+            let certificate = leaf.certificate.clone();
+            self.leaves.insert(name.to_owned(), leaf);
+            return Ok(certificate);
+        }
+        let expires = now + SignedDuration::from_hours(24 * LEAF_DAYS);
+        let (chain, key) = {
+            let issuer = self.issuer().await?;
+            issue(name, issuer, expires)?
+        };
+        let mut secret = self.secret(&object, &chain, &key, expires, "tls.crt", "tls.key");
+        secret.type_ = Some("kubernetes.io/tls".to_owned());
+        match kept.and_then(|kept| kept.metadata.resource_version) {
             Some(version) => {
                 secret.metadata.resource_version = Some(version);
-                self.secrets.replace(&object, &PostParams::default(), &secret).await?
+                secrets.replace(&object, &PostParams::default(), &secret).await?;
             }
-            None => self.secrets.create(&PostParams::default(), &secret).await?,
-        };
+            None => drop(secrets.create(&PostParams::default(), &secret).await?),
+        }
         let certificate = Certificate::Pem { chain, key };
-        let version = written.metadata.resource_version;
-        self.leaves.insert(name.to_owned(), Leaf { certificate: certificate.clone(), expires, version });
+        self.leaves.insert(name.to_owned(), Leaf { certificate: certificate.clone(), expires });
         Ok(certificate)
     }
 
-    fn issue(&self, name: &str, now: OffsetDateTime) -> Result<(String, String), CertificateError> {
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let mut params = CertificateParams::default();
-        params.not_before = now - SKEW;
-        params.not_after = now + LEAF_VALIDITY;
-        params.subject_alt_names = match name.parse() {
-            Ok(address) => vec![SanType::IpAddress(address)],
-            Err(_) if name == "*" => vec![SanType::DnsName("localhost".try_into()?)],
-            Err(_) => vec![SanType::DnsName(name.try_into()?)],
-        };
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        params.use_authority_key_identifier_extension = true;
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::OrganizationName, "Stagegate");
-        let certificate = params.signed_by(&key, &self.issuer)?;
-        Ok((certificate.pem(), key.serialize_pem()))
+    /// The local CA, made once.
+    async fn issuer(&mut self) -> Result<&Issuer<'static, KeyPair>, CertificateError> {
+        if self.issuer.is_none() {
+            let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
+            let found = match secrets.get_opt(CA_NAME).await? {
+                Some(secret) => secret,
+                None => {
+                    let expires = Timestamp::now() + SignedDuration::from_hours(24 * CA_DAYS);
+                    let (chain, key) = authority(expires)?;
+                    let secret = self.secret(CA_NAME, &chain, &key, expires, "ca.crt", "ca.key");
+                    match secrets.create(&PostParams::default(), &secret).await {
+                        Ok(secret) => secret,
+                        // Another operator was faster.
+                        Err(error) if is_conflict(&error) => secrets.get(CA_NAME).await?,
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+            };
+            let none = || CertificateError::Secret(format!("{}/{CA_NAME}", self.namespace));
+            let entry =
+                |name: &str| found.data.as_ref().and_then(|data| String::from_utf8(data.get(name)?.0.clone()).ok());
+            let (chain, key) = entry("ca.crt").zip(entry("ca.key")).ok_or_else(none)?;
+            self.issuer = Some(Issuer::from_ca_cert_pem(&chain, KeyPair::from_pem(&key)?)?);
+        }
+        self.issuer.as_ref().ok_or_else(|| CertificateError::Secret(CA_NAME.to_owned()))
+    }
+
+    fn secret(
+        &self,
+        name: &str,
+        chain: &str,
+        key: &str,
+        expires: Timestamp,
+        chain_entry: &str,
+        key_entry: &str,
+    ) -> Secret {
+        let data = [(chain_entry, chain), (key_entry, key)];
+        Secret {
+            metadata: ObjectMeta {
+                namespace: Some(self.namespace.clone()),
+                name: Some(name.to_owned()),
+                annotations: Some(BTreeMap::from([(EXPIRES.to_owned(), expires.to_string())])),
+                ..ObjectMeta::default()
+            },
+            data: Some(data.map(|(entry, text)| (entry.to_owned(), ByteString(text.as_bytes().to_vec()))).into()),
+            ..Secret::default()
+        }
     }
 }
 
-fn new_ca() -> Result<Secret, rcgen::Error> {
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-    let now = OffsetDateTime::now_utc();
-    let mut params = CertificateParams::default();
-    params.not_before = now - SKEW;
-    params.not_after = now + CA_VALIDITY;
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::OrganizationName, "Stagegate");
-    params.distinguished_name.push(DnType::CommonName, format!("Stagegate local CA {}", now.date()));
-    let certificate = params.self_signed(&key)?;
-    Ok(tls_secret(CA_SECRET, BTreeMap::new(), BTreeMap::new(), &certificate.pem(), &key.serialize_pem()))
+impl Leaf {
+    fn is_due(&self, now: Timestamp) -> bool {
+        self.expires.duration_since(now) < RENEW
+    }
 }
 
-fn tls_secret(
-    name: &str,
-    labels: BTreeMap<String, String>,
-    annotations: BTreeMap<String, String>,
-    chain: &str,
-    key: &str,
-) -> Secret {
-    let entry = |name: &str, text: &str| (name.to_owned(), ByteString(text.as_bytes().to_vec()));
-    Secret {
-        metadata: ObjectMeta {
-            name: Some(name.to_owned()),
-            labels: Some(labels),
-            annotations: Some(annotations),
-            ..ObjectMeta::default()
+/// The name a leaf is made for: one for all default hosts of a namespace, which have one label more.
+fn subject(host: &HostBundle) -> String {
+    match &host.table {
+        HostTable::Default { .. } => match host.host.split_once('.') {
+            Some((_, rest)) => format!("*.{rest}"),
+            None => host.host.clone(),
         },
-        type_: Some("kubernetes.io/tls".to_owned()),
-        data: Some(BTreeMap::from([entry("tls.crt", chain), entry("tls.key", key)])),
-        ..Secret::default()
+        // Whoever has no name cannot be certified by one; clients that care give the host a certificate.
+        HostTable::Custom { .. } if host.host == "*" => "stagegate.invalid".to_owned(),
+        HostTable::Custom { .. } => host.host.clone(),
     }
 }
 
-/// The certificate of a `kubernetes.io/tls` Secret.
-pub fn pem(secret: &Secret) -> Option<Certificate> {
-    let text = |entry: &str| String::from_utf8(secret.data.as_ref()?.get(entry)?.0.clone()).ok();
+fn pem(secret: &Secret) -> Option<Certificate> {
+    let text = |name: &str| String::from_utf8(secret.data.as_ref()?.get(name)?.0.clone()).ok();
     let (chain, key) = (text("tls.crt")?, text("tls.key")?);
-    (chain.contains("-----BEGIN CERTIFICATE") && key.contains("PRIVATE KEY-----"))
-        .then_some(Certificate::Pem { chain, key })
+    (chain.contains("CERTIFICATE") && key.contains("PRIVATE KEY")).then_some(Certificate::Pem { chain, key })
+}
+
+fn expires(secret: &Secret) -> Option<Timestamp> {
+    secret.metadata.annotations.as_ref()?.get(EXPIRES)?.parse().ok()
+}
+
+fn authority(expires: Timestamp) -> Result<(String, String), rcgen::Error> {
+    let key = KeyPair::generate()?;
+    let mut parameters = CertificateParams::default();
+    parameters.distinguished_name.push(DnType::CommonName, "Stagegate local CA");
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    within(&mut parameters, expires);
+    Ok((parameters.self_signed(&key)?.pem(), key.serialize_pem()))
+}
+
+fn issue(name: &str, issuer: &Issuer<'static, KeyPair>, expires: Timestamp) -> Result<(String, String), rcgen::Error> {
+    let key = KeyPair::generate()?;
+    let mut parameters = CertificateParams::new([name.to_owned()])?;
+    // A common name has at most 64 characters; nobody but people reads it.
+    parameters.distinguished_name.push(DnType::CommonName, name.chars().take(64).collect::<String>());
+    parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    parameters.use_authority_key_identifier_extension = true;
+    within(&mut parameters, expires);
+    Ok((parameters.signed_by(&key, issuer)?.pem(), key.serialize_pem()))
+}
+
+/// From an hour ago, for clocks that are behind, until then.
+fn within(parameters: &mut CertificateParams, expires: Timestamp) {
+    let time = |at: Timestamp| {
+        time::OffsetDateTime::from_unix_timestamp(at.as_second()).unwrap_or(time::OffsetDateTime::UNIX_EPOCH)
+    };
+    parameters.not_before = time(Timestamp::now() - SignedDuration::from_hours(1));
+    parameters.not_after = time(expires);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(name: &str, table: HostTable) -> HostBundle {
+        HostBundle { host: name.to_owned(), certificate: Certificate::Local, refuse: None, table }
+    }
+
+    #[test]
+    fn a_leaf_stands_for_a_namespace_or_a_host() {
+        let default = || HostTable::Default { stages: BTreeMap::new() };
+        assert_eq!(subject(&host("orders.shop.apis.example.com", default())), "*.shop.apis.example.com");
+        let custom = || HostTable::Custom { base_paths: Vec::new() };
+        assert_eq!(subject(&host("api.example.com", custom())), "api.example.com");
+        assert_eq!(subject(&host("*", custom())), "stagegate.invalid");
+    }
+
+    #[test]
+    fn a_leaf_is_signed_by_the_authority() {
+        let expires = Timestamp::now() + SignedDuration::from_hours(24);
+        let (chain, key) = authority(expires).unwrap();
+        let issuer = Issuer::from_ca_cert_pem(&chain, KeyPair::from_pem(&key).unwrap()).unwrap();
+        let (leaf, key) = issue("*.shop.apis.example.com", &issuer, expires).unwrap();
+        assert!(leaf.starts_with("-----BEGIN CERTIFICATE") && key.contains("PRIVATE KEY"));
+    }
 }

@@ -1,325 +1,138 @@
-//! What there is in the cluster, as changes.
+//! What is in the cluster: watches, and the bodies of what is referenced.
+//!
+//! Every watch runs in a task of its own and tells the operator's loop. An object that does not parse is told as such;
+//! what it last was stays. ConfigMaps and Secrets are watched by their metadata; bodies are fetched when something
+//! refers to them, so that memory follows what is used.
 
-use std::collections::HashSet;
-use std::fmt::Debug;
+mod watch;
 
-use bundle::object::{Index, KIND_LABEL};
-use compile::ObjectKey;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use compile::{ObjectKey, World};
 use crds::{ApiDefinition, Stage, UsagePlan};
-use futures_util::{StreamExt as _, TryStreamExt as _, pin_mut};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
-use kube::api::{ApiResource, DynamicObject};
-use kube::core::PartialObjectMeta;
-use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Api, Client, Resource};
-use serde::de::DeserializeOwned;
-use tokio::sync::mpsc::Sender;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::{Api, Client};
 
-use crate::acknowledge::Loaded;
-use crate::config::Config;
-use crate::report::Reported;
+pub use watch::{Change, Event, KnownIndex, Pod, Source, Watches};
 
-/// Something that changed.
-#[derive(Debug)]
-pub enum Change {
-    /// An ApiDefinition, and who changed its spec last.
-    ApiDefinition(ObjectKey, Option<Box<(ApiDefinition, Option<String>)>>),
-    /// A Stage.
-    Stage(ObjectKey, Option<Box<Stage>>),
-    /// A UsagePlan.
-    UsagePlan(ObjectKey, Option<Box<UsagePlan>>),
-    /// An object of ours that cannot be read; what it last was stays.
-    Malformed {
-        /// Its kind.
-        kind: &'static str,
-        /// Which one.
-        key: ObjectKey,
-        /// Its identity.
-        uid: String,
-        /// Why.
-        message: String,
-    },
-    /// Metadata of a ConfigMap.
-    ConfigMap(ObjectKey, Option<Box<ObjectMeta>>),
-    /// Resource version of a Secret.
-    Secret(ObjectKey, Option<String>),
-    /// A Secret that holds a bundle or a part of one.
-    Bundle(ObjectKey, Option<Box<Held>>),
-    /// A proxy's pod.
-    Pod {
-        /// Its gateway.
-        gateway: String,
-        /// Which one.
-        name: String,
-        /// What of it matters; `None`: it is gone.
-        pod: Option<PodState>,
-    },
-    /// One of the watchers has told everything once.
-    Synced,
-    /// What a proxy has loaded.
-    Loaded(Loaded),
-    /// A status was written, or not.
-    Reported(Reported),
+/// The cluster as the operator knows it.
+#[derive(Default)]
+pub struct Cluster {
+    /// What is compiled. Of ConfigMaps and Secrets only what something refers to.
+    pub world: World,
+    /// Resource versions of all ConfigMaps and Secrets.
+    versions: BTreeMap<(Kind, ObjectKey), String>,
+    /// Resource versions of the bodies in `world`.
+    fetched: BTreeMap<(Kind, ObjectKey), String>,
+    /// Why an object does not parse.
+    pub unreadable: BTreeMap<(&'static str, ObjectKey), String>,
 }
 
-/// A Secret in a bundle namespace.
-#[derive(Clone, Debug)]
-pub struct Held {
-    /// Its version.
-    pub version: u64,
-    /// Name of the gateway it is for.
-    pub gateway: String,
-    /// What it says; `None`: it is a part.
-    pub index: Option<Index>,
+/// What is watched by its metadata.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A ConfigMap.
+    ConfigMap,
+    /// A Secret.
+    Secret,
 }
 
-/// A proxy's pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PodState {
-    /// Identity.
-    pub uid: String,
-    /// Where it is.
-    pub address: String,
-    /// It counts.
-    pub ready: bool,
-}
+impl Cluster {
+    /// An ApiDefinition is there, or is not.
+    pub fn api_definition(&mut self, key: &ObjectKey, object: Option<ApiDefinition>) {
+        set(&mut self.world.api_definitions, key, object);
+        self.unreadable.remove(&("ApiDefinition", key.clone()));
+    }
 
-/// Follows everything; the number of watchers, each of which says [`Change::Synced`] once.
-pub fn start(
-    client: &Client,
-    namespaces: &[String],
-    config: &Config,
-    changes: &Sender<Change>,
-    tasks: &mut tokio::task::JoinSet<()>,
-) -> usize {
-    let mut count = 0;
-    let scopes: Vec<Option<&str>> = match namespaces {
-        [] => vec![None],
-        some => some.iter().map(|namespace| Some(namespace.as_str())).collect(),
-    };
-    for scope in &scopes {
-        tasks.spawn(own::<ApiDefinition>(client, *scope, changes, |key, object| {
-            Change::ApiDefinition(key, object.map(Box::new))
-        }));
-        tasks.spawn(own::<Stage>(client, *scope, changes, |key, object| {
-            Change::Stage(key, object.map(|(stage, _)| Box::new(stage)))
-        }));
-        tasks.spawn(own::<UsagePlan>(client, *scope, changes, |key, object| {
-            Change::UsagePlan(key, object.map(|(plan, _)| Box::new(plan)))
-        }));
-        let maps: Api<PartialObjectMeta<ConfigMap>> = scoped(client, *scope);
-        tasks.spawn(follow(
-            watcher(maps, watcher::Config::default()),
-            changes.clone(),
-            |key, object: Option<PartialObjectMeta<ConfigMap>>| {
-                Change::ConfigMap(key, object.map(|object| Box::new(slim(object.metadata))))
-            },
-        ));
-        let secrets: Api<PartialObjectMeta<Secret>> = scoped(client, *scope);
-        tasks.spawn(follow(
-            watcher(secrets, watcher::Config::default()),
-            changes.clone(),
-            |key, object: Option<PartialObjectMeta<Secret>>| {
-                Change::Secret(key, object.map(|object| object.metadata.resource_version.unwrap_or_default()))
-            },
-        ));
-        count += 5;
+    /// A Stage is there, or is not. The one before.
+    pub fn stage(&mut self, key: &ObjectKey, object: Option<Stage>) -> Option<Arc<Stage>> {
+        self.unreadable.remove(&("Stage", key.clone()));
+        set(&mut self.world.stages, key, object)
     }
-    let places: HashSet<&str> = config.gateways.iter().map(|gateway| gateway.bundle_namespace.as_str()).collect();
-    for place in places {
-        let secrets: Api<Secret> = Api::namespaced(client.clone(), place);
-        let with = watcher::Config::default().labels(KIND_LABEL);
-        tasks.spawn(follow(watcher(secrets, with), changes.clone(), |key, secret: Option<Secret>| {
-            Change::Bundle(key, secret.map(|secret| Box::new(held(&secret))))
-        }));
-        count += 1;
+
+    /// A UsagePlan is there, or is not.
+    pub fn usage_plan(&mut self, key: &ObjectKey, object: Option<UsagePlan>) {
+        set(&mut self.world.usage_plans, key, object);
+        self.unreadable.remove(&("UsagePlan", key.clone()));
     }
-    for gateway in &config.gateways {
-        let pods: Api<Pod> = Api::namespaced(client.clone(), &gateway.namespace);
-        let name = gateway.name.clone();
-        let with = watcher::Config::default().labels(&gateway.pods());
-        tasks.spawn(follow(watcher(pods, with), changes.clone(), move |key, pod: Option<Pod>| Change::Pod {
-            gateway: name.clone(),
-            name: key.name,
-            pod: pod.as_ref().and_then(pod_state),
-        }));
-        count += 1;
-    }
-    // Secrets that gateways name elsewhere are followed one by one, with whatever right there is.
-    for tls in config.gateways.iter().filter_map(|gateway| gateway.default_tls.as_ref()) {
-        if namespaces.is_empty() || namespaces.contains(&tls.namespace) {
-            continue;
+
+    /// A ConfigMap or Secret has this resource version, or is gone. True when its body was in use.
+    pub fn version(&mut self, kind: Kind, key: &ObjectKey, version: Option<String>) -> bool {
+        let at = (kind, key.clone());
+        match version {
+            Some(version) => drop(self.versions.insert(at.clone(), version)),
+            None => drop(self.versions.remove(&at)),
         }
-        let secrets: Api<PartialObjectMeta<Secret>> = Api::namespaced(client.clone(), &tls.namespace);
-        let with = watcher::Config::default().fields(&format!("metadata.name={}", tls.secret_name));
-        tasks.spawn(follow(
-            watcher(secrets, with),
-            changes.clone(),
-            |key, object: Option<PartialObjectMeta<Secret>>| {
-                Change::Secret(key, object.map(|object| object.metadata.resource_version.unwrap_or_default()))
-            },
-        ));
-        count += 1;
+        let known = self.fetched.get(&at);
+        known.is_some() && known != self.versions.get(&at)
     }
-    count
-}
 
-fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
-where
-    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
-{
-    match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    }
-}
-
-/// An object and who changed its spec last.
-type Own<K> = (K, Option<String>);
-
-/// Follows one of our own kinds as untyped objects, so that one that cannot be read hides no other.
-fn own<K>(
-    client: &Client,
-    namespace: Option<&str>,
-    changes: &Sender<Change>,
-    make: fn(ObjectKey, Option<Own<K>>) -> Change,
-) -> impl Future<Output = ()> + Send + use<K>
-where
-    K: Resource<DynamicType = ()> + DeserializeOwned + 'static,
-{
-    let resource = ApiResource::erase::<K>(&());
-    let api: Api<DynamicObject> = match namespace {
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-        None => Api::all_with(client.clone(), &resource),
-    };
-    follow(watcher(api, watcher::Config::default()), changes.clone(), move |key, object: Option<DynamicObject>| {
-        let Some(mut object) = object else { return make(key, None) };
-        let by = changed_by(object.metadata.managed_fields.as_deref().unwrap_or_default());
-        object.metadata = slim(object.metadata);
-        let uid = object.metadata.uid.clone().unwrap_or_default();
-        match serde_json::to_value(object).and_then(serde_json::from_value::<K>) {
-            Ok(object) => make(key, Some((object, by))),
-            Err(error) => {
-                let kind = kind_of(&K::kind(&()));
-                Change::Malformed { kind, key, uid, message: error.to_string() }
+    /// Brings the bodies of these up to date.
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub async fn fetch(&mut self, client: &Client, kind: Kind, keys: &[ObjectKey]) -> Result<(), kube::Error> {
+        for key in keys {
+            let at = (kind, key.clone());
+            let (wanted, known) = (self.versions.get(&at), self.fetched.get(&at));
+            // What nobody has told of yet may be there all the same: a Stage can be faster than its Secret's event.
+            if known.is_some() && wanted == known {
+                continue;
             }
-        }
-    })
-}
-
-fn kind_of(kind: &str) -> &'static str {
-    match kind {
-        "ApiDefinition" => "ApiDefinition",
-        "Stage" => "Stage",
-        _ => "UsagePlan",
-    }
-}
-
-/// The field manager that changed the spec last.
-fn changed_by(entries: &[ManagedFieldsEntry]) -> Option<String> {
-    let spec = entries.iter().filter(|entry| {
-        entry.subresource.is_none() && entry.fields_v1.as_ref().is_some_and(|fields| fields.0.get("f:spec").is_some())
-    });
-    spec.max_by_key(|entry| entry.time.as_ref().map(|time| time.0))?.manager.clone()
-}
-
-/// Metadata without what nobody here reads and may be as large as the object itself.
-fn slim(mut metadata: ObjectMeta) -> ObjectMeta {
-    metadata.managed_fields = None;
-    if let Some(annotations) = &mut metadata.annotations {
-        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
-    }
-    metadata
-}
-
-/// Follows one kind: everything, then each change. What is gone after a gap is told too.
-async fn follow<K: Resource + Clone + Debug>(
-    events: impl futures_util::Stream<Item = Result<watcher::Event<K>, watcher::Error>>,
-    changes: Sender<Change>,
-    make: impl Fn(ObjectKey, Option<K>) -> Change + Send,
-) {
-    let key = |object: &K| {
-        let meta = object.meta();
-        ObjectKey::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
-    };
-    let mut known: HashSet<ObjectKey> = HashSet::new();
-    let mut before: HashSet<ObjectKey> = HashSet::new();
-    let mut synced = false;
-    let events = events
-        .backoff(Backoff::default())
-        .inspect_err(|error| tracing::warn!(%error, "a watch failed; it is tried again"));
-    pin_mut!(events);
-    while let Some(event) = events.next().await {
-        let mut send = Vec::new();
-        match event {
-            Err(_) => continue,
-            Ok(watcher::Event::Init) => before = std::mem::take(&mut known),
-            Ok(watcher::Event::InitApply(object) | watcher::Event::Apply(object)) => {
-                let key = key(&object);
-                before.remove(&key);
-                known.insert(key.clone());
-                send.push(make(key, Some(object)));
-            }
-            Ok(watcher::Event::Delete(object)) => {
-                let key = key(&object);
-                known.remove(&key);
-                send.push(make(key, None));
-            }
-            Ok(watcher::Event::InitDone) => {
-                send.extend(std::mem::take(&mut before).into_iter().map(|key| make(key, None)));
-                if !std::mem::replace(&mut synced, true) {
-                    send.push(Change::Synced);
+            let version = match kind {
+                Kind::ConfigMap => {
+                    let object =
+                        Api::<ConfigMap>::namespaced(client.clone(), &key.namespace).get_opt(&key.name).await?;
+                    let version = object.as_ref().and_then(|object| object.metadata.resource_version.clone());
+                    set(&mut self.world.config_maps, key, object);
+                    version
                 }
-            }
+                Kind::Secret => {
+                    let object = Api::<Secret>::namespaced(client.clone(), &key.namespace).get_opt(&key.name).await?;
+                    let version = object.as_ref().and_then(|object| object.metadata.resource_version.clone());
+                    set(&mut self.world.secrets, key, object);
+                    version
+                }
+            };
+            // An empty version stands for "was not there": then its appearance is a change.
+            self.fetched.insert(at, version.unwrap_or_default());
         }
-        for change in send {
-            if changes.send(change).await.is_err() {
-                return;
-            }
-        }
+        Ok(())
+    }
+
+    /// Forgets bodies that nothing refers to.
+    pub fn retain(&mut self, used: impl Fn(Kind, &ObjectKey) -> bool) {
+        self.fetched.retain(|(kind, key), _| used(*kind, key));
+        self.world.config_maps.retain(|key, _| used(Kind::ConfigMap, key));
+        self.world.secrets.retain(|key, _| used(Kind::Secret, key));
     }
 }
 
-/// Short waits: an API server that comes back is noticed within seconds.
-#[derive(Clone, Debug, Default)]
-struct Backoff(u32);
-
-impl Iterator for Backoff {
-    type Item = std::time::Duration;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.0 = (self.0 + 1).min(6);
-        let jitter = fastrand::u64(0..100);
-        Some(std::time::Duration::from_millis((50 << self.0) + jitter))
+fn set<T>(map: &mut BTreeMap<ObjectKey, Arc<T>>, key: &ObjectKey, object: Option<T>) -> Option<Arc<T>> {
+    match object {
+        Some(object) => map.insert(key.clone(), Arc::new(object)),
+        None => map.remove(key),
     }
 }
 
-impl kube::runtime::utils::Backoff for Backoff {
-    fn reset(&mut self) {
-        self.0 = 0;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_in_use_is_a_change() {
+        let mut cluster = Cluster::default();
+        let key = ObjectKey::new("shop", "tls");
+        assert!(!cluster.version(Kind::Secret, &key, Some("1".to_owned())), "nobody has asked for it");
+        cluster.fetched.insert((Kind::Secret, key.clone()), "1".to_owned());
+        assert!(!cluster.version(Kind::Secret, &key, Some("1".to_owned())), "the same again");
+        assert!(cluster.version(Kind::Secret, &key, Some("2".to_owned())));
+        assert!(cluster.version(Kind::Secret, &key, None), "gone");
+        // What was looked for and was not there appears.
+        cluster.fetched.insert((Kind::Secret, key.clone()), String::new());
+        assert!(cluster.version(Kind::Secret, &key, Some("3".to_owned())));
+        cluster.retain(|_, _| false);
+        assert!(!cluster.version(Kind::Secret, &key, Some("4".to_owned())));
     }
-}
-
-pub(crate) fn held(secret: &Secret) -> Held {
-    let labels = secret.metadata.labels.as_ref();
-    let data = |key: &str| secret.data.as_ref()?.get(key).map(|bytes| bytes.0.as_slice());
-    Held {
-        version: version(&secret.metadata),
-        gateway: labels.and_then(|labels| labels.get(bundle::object::GATEWAY_LABEL)).cloned().unwrap_or_default(),
-        index: Index::read(data).ok(),
-    }
-}
-
-/// The resource version as a number: later ones are greater.
-pub(crate) fn version(metadata: &ObjectMeta) -> u64 {
-    metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0)
-}
-
-fn pod_state(pod: &Pod) -> Option<PodState> {
-    let status = pod.status.as_ref()?;
-    let ending = pod.metadata.deletion_timestamp.is_some();
-    let ready =
-        status.conditions.iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True");
-    Some(PodState { uid: pod.metadata.uid.clone()?, address: status.pod_ip.clone()?, ready: ready && !ending })
 }

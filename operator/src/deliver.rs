@@ -1,174 +1,221 @@
-//! Bundles to Secrets: written when they are others than before, with the version that was known.
+//! Bundles to the proxies: Secrets, written only when their content changes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bundle::object::{GATEWAY_LABEL, INDEX_TYPE, Index, KIND_LABEL, PART_TYPE, PAYLOAD_KEY, Packed, Subject};
-use bundle::{Encoded, StageBundle, StageKey, Stamped, encode};
+use bundle::{DecodeError, Digest, EncodeError, FORMAT, HostBundle, StageBundle, Stamped, decode, encode};
 use compile::ObjectKey;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::api::PostParams;
 use kube::{Api, Client};
-use serde::Serialize;
 
-use crate::MANAGER;
-use crate::collect::{Held, held};
+use crate::collect::KnownIndex;
+use crate::history::is_conflict;
 
-/// For people.
+/// Annotation of an index: what it is about, for people.
 const SUBJECT: &str = "stagegate.dev/subject";
 
-/// Why a bundle was not written.
+/// A bundle that shall be in the cluster.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The gateway whose proxies load it.
+    pub gateway: String,
+    /// What it is about.
+    pub subject: Subject,
+    /// Number of the live deployment, of a Stage.
+    pub deployment: Option<u64>,
+    /// What the pin's annotation said.
+    pub pin: Option<String>,
+    /// The bundle.
+    pub content: Content,
+}
+
+/// A bundle.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// Of a Stage.
+    Stage(Stamped<StageBundle>),
+    /// Of a host.
+    Host(Stamped<HostBundle>),
+}
+
+/// Why a bundle could not be delivered.
 #[derive(Debug, thiserror::Error)]
 pub enum DeliverError {
-    /// It cannot be packed.
-    #[error("{0}")]
-    Encode(#[from] bundle::EncodeError),
-    /// The API server said no.
-    #[error("{0}")]
+    /// The API server.
+    #[error(transparent)]
     Kube(#[from] kube::Error),
-    /// Somebody else wrote it: what there is must be read first.
-    #[error("somebody else has written the bundle")]
+    /// It cannot be packed.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The Secret is another one than was seen: it is looked at again.
+    #[error("the Secret changed meanwhile")]
     Conflict,
 }
 
-/// A bundle to write.
-pub struct Write {
-    /// Where.
-    pub key: ObjectKey,
-    /// For whom.
-    pub gateway: String,
-    /// The index, but for its parts.
-    pub index: Index,
-    /// Version that is replaced; `None`: there is none.
-    pub replaces: Option<u64>,
-    /// The payload.
-    pub payload: Vec<u8>,
+/// Why a delivered bundle could not be read back.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadBackError {
+    /// The API server.
+    #[error(transparent)]
+    Kube(#[from] kube::Error),
+    /// A Secret is missing or malformed.
+    #[error(transparent)]
+    Object(#[from] bundle::object::ObjectError),
+    /// The payload is malformed.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
 }
 
-/// The index and payload of a bundle. Its digest is what it is stamped with.
-///
-/// # Errors
-/// When it is too large.
-pub fn pack<T: Serialize>(
-    stamped: &Stamped<T>,
-    subject: Subject,
-    deployment: Option<u64>,
-    pin: Option<String>,
-) -> Result<(Index, Vec<u8>), DeliverError> {
-    let Encoded { format, digest, payload } = encode(&*stamped.content)?;
-    Ok((Index { subject, format, digest, deployment, pin, parts: Vec::new() }, payload))
-}
-
-/// Writes parts, then the index. What is there afterwards, under its name, and the names of its parts.
-///
-/// # Errors
-/// When it was not written.
-pub async fn write(client: &Client, write: Write) -> Result<(ObjectKey, Held), DeliverError> {
-    let Write { key, gateway, index, replaces, payload } = write;
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), &key.namespace);
-    let parameters = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-    let subject = index.subject.clone();
-    let Packed { index, parts } = index.pack(payload);
-    for (name, bytes) in parts {
-        let data = BTreeMap::from([(PAYLOAD_KEY.to_owned(), bytes)]);
-        let mut part = secret(&name, &gateway, "part", PART_TYPE, data);
-        part.immutable = Some(true);
-        match secrets.create(&parameters, &part).await {
-            Ok(_) => {}
-            // Named by its content: it is the same.
-            Err(kube::Error::Api(status)) if status.code == 409 => {}
-            Err(error) => return Err(error.into()),
+impl Content {
+    /// Digest of the bundle.
+    pub fn digest(&self) -> &Digest {
+        match self {
+            Self::Stage(bundle) => &bundle.digest,
+            Self::Host(bundle) => &bundle.digest,
         }
     }
-    let mut object = secret(&key.name, &gateway, subject.kind(), INDEX_TYPE, index);
-    object.metadata.annotations = Some(BTreeMap::from([(SUBJECT.to_owned(), subject.to_string())]));
-    let result = match replaces {
-        Some(version) => {
-            object.metadata.resource_version = Some(version.to_string());
-            secrets.replace(&key.name, &parameters, &object).await
+}
+
+impl Wanted {
+    /// Whether this is what an index says.
+    pub fn is_delivered(&self, known: &KnownIndex) -> bool {
+        let Some(index) = &known.index else { return false };
+        known.gateway == self.gateway
+            && index.digest == *self.content.digest()
+            && index.deployment == self.deployment
+            && index.pin == self.pin
+    }
+
+    /// The index and parts.
+    fn pack(&self) -> Result<(Index, Packed), EncodeError> {
+        let encoded = match &self.content {
+            Content::Stage(bundle) => encode(&*bundle.content)?,
+            Content::Host(bundle) => encode(&*bundle.content)?,
+        };
+        let index = Index {
+            subject: self.subject.clone(),
+            format: FORMAT,
+            digest: encoded.digest,
+            deployment: self.deployment,
+            pin: self.pin.clone(),
+            parts: Vec::new(),
+        };
+        let packed = index.clone().pack(encoded.payload);
+        let parts = packed.parts.keys().cloned().collect();
+        Ok((Index { parts, ..index }, packed))
+    }
+
+    /// Writes it; parts first, the index last. What the cluster has of it now.
+    ///
+    /// # Errors
+    /// When the API server refuses it, or the Secret is another one than `known`.
+    pub async fn write(
+        &self,
+        client: &Client,
+        key: &ObjectKey,
+        known: Option<&KnownIndex>,
+    ) -> Result<KnownIndex, DeliverError> {
+        let (index, packed) = self.pack()?;
+        let secrets: Api<Secret> = Api::namespaced(client.clone(), &key.namespace);
+        for (name, payload) in packed.parts {
+            let data = BTreeMap::from([(PAYLOAD_KEY.to_owned(), payload)]);
+            let part = Secret { immutable: Some(true), ..self.secret(&key.namespace, &name, "part", PART_TYPE, data) };
+            match secrets.create(&PostParams::default(), &part).await {
+                // Named by its content: it is the same.
+                Err(error) if is_conflict(&error) => {}
+                other => drop(other?),
+            }
         }
-        None => secrets.create(&parameters, &object).await,
-    };
-    match result {
-        Ok(written) => Ok((key, held(&written))),
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Err(DeliverError::Conflict),
-        Err(error) => Err(error.into()),
+        let mut secret = self.secret(&key.namespace, &key.name, self.subject.kind(), INDEX_TYPE, packed.index);
+        let about = BTreeMap::from([(SUBJECT.to_owned(), self.subject.to_string())]);
+        secret.metadata.annotations = Some(about);
+        let written = match known {
+            Some(known) => {
+                secret.metadata.resource_version = Some(known.version.clone());
+                secrets.replace(&key.name, &PostParams::default(), &secret).await
+            }
+            None => secrets.create(&PostParams::default(), &secret).await,
+        };
+        match written {
+            Ok(secret) => Ok(KnownIndex {
+                gateway: self.gateway.clone(),
+                version: secret.metadata.resource_version.unwrap_or_default(),
+                index: Some(index),
+            }),
+            Err(error) if is_conflict(&error) => Err(DeliverError::Conflict),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A sidecar's Secret beside the Stage: the index and payload under names of their own.
+    ///
+    /// # Errors
+    /// When the bundle is too large for one Secret, or the API server refuses it.
+    pub async fn write_beside(&self, client: &Client, stage: &ObjectKey) -> Result<(), DeliverError> {
+        let (_, packed) = self.pack()?;
+        let name = format!("{}-stagegate-bundle", stage.name);
+        let secrets: Api<Secret> = Api::namespaced(client.clone(), &stage.namespace);
+        if !packed.parts.is_empty() {
+            return Err(EncodeError::TooLarge(packed.parts.values().map(Vec::len).sum()).into());
+        }
+        let data = packed.index.into_iter().map(|(entry, bytes)| (format!("stage.{entry}"), bytes)).collect();
+        let mut secret = self.secret(&stage.namespace, &name, self.subject.kind(), INDEX_TYPE, data);
+        // The proxies of gateways do not look here, and the label would tell them to.
+        secret.metadata.labels = None;
+        let known = secrets.get_opt(&name).await?;
+        if known.as_ref().is_some_and(|known| known.data == secret.data) {
+            return Ok(());
+        }
+        let written = match known.and_then(|known| known.metadata.resource_version) {
+            Some(version) => {
+                secret.metadata.resource_version = Some(version);
+                secrets.replace(&name, &PostParams::default(), &secret).await
+            }
+            None => secrets.create(&PostParams::default(), &secret).await,
+        };
+        match written {
+            Ok(_) => Ok(()),
+            Err(error) if is_conflict(&error) => Err(DeliverError::Conflict),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn secret(&self, namespace: &str, name: &str, kind: &str, type_: &str, data: BTreeMap<String, Vec<u8>>) -> Secret {
+        let labels = [(GATEWAY_LABEL, self.gateway.as_str()), (KIND_LABEL, kind)];
+        Secret {
+            metadata: ObjectMeta {
+                namespace: Some(namespace.to_owned()),
+                name: Some(name.to_owned()),
+                labels: Some(labels.map(|(label, value)| (label.to_owned(), value.to_owned())).into()),
+                ..ObjectMeta::default()
+            },
+            type_: Some(type_.to_owned()),
+            data: Some(data.into_iter().map(|(entry, bytes)| (entry, ByteString(bytes))).collect()),
+            ..Secret::default()
+        }
     }
 }
 
-/// What there is under a name.
+/// A Stage's bundle as it was delivered: what goes on being served while the Stage does not compile.
 ///
 /// # Errors
-/// When that cannot be found out.
-pub async fn look(client: &Client, key: &ObjectKey) -> Result<Option<Held>, kube::Error> {
+/// When it is not there whole.
+pub async fn read_back(client: &Client, key: &ObjectKey) -> Result<Option<Stamped<StageBundle>>, ReadBackError> {
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &key.namespace);
-    Ok(secrets.get_opt(&key.name).await?.as_ref().map(held))
-}
-
-/// Removes a Secret, if it is still the one that was looked at.
-pub async fn remove(client: &Client, key: &ObjectKey, version: u64) -> Result<(), kube::Error> {
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), &key.namespace);
-    let preconditions = Preconditions { resource_version: Some(version.to_string()), uid: None };
-    let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-    match secrets.delete(&key.name, &parameters).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-/// The bundle of a Stage as it is delivered; `None` when it cannot be read.
-pub async fn found(client: &Client, key: &ObjectKey) -> Option<Stamped<StageBundle>> {
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), &key.namespace);
-    let object = secrets.get_opt(&key.name).await.ok()??;
-    let data = |name: &str| object.data.as_ref()?.get(name).map(|bytes| bytes.0.as_slice());
-    let index = Index::read(data).ok()?;
+    let Some(secret) = secrets.get_opt(&key.name).await? else { return Ok(None) };
+    let data = secret.data.unwrap_or_default();
+    let entry = |name: &str| data.get(name).map(|bytes| bytes.0.as_slice());
+    let index = Index::read(entry)?;
     let mut parts = BTreeMap::new();
     for name in &index.parts {
-        let bytes = secrets.get_opt(name).await.ok()??.data?.remove(PAYLOAD_KEY)?.0;
-        parts.insert(name.clone(), bytes);
+        let part = secrets.get_opt(name).await?.and_then(|part| part.data?.remove(PAYLOAD_KEY));
+        parts.extend(part.map(|part| (name.clone(), part.0)));
     }
-    let encoded = index.payload(data, |name| parts.get(name).map(Vec::as_slice)).ok()?;
-    let content: StageBundle = bundle::decode(&encoded).ok()?;
-    Some(Stamped { digest: index.digest, content: std::sync::Arc::new(content) })
-}
-
-/// The Secret that a Stage's sidecars mount.
-pub fn sidecar_key(stage: &StageKey) -> ObjectKey {
-    ObjectKey::new(stage.namespace.clone(), format!("{}-stagegate-bundle", stage.name))
-}
-
-/// Writes the bundle of a Stage for its sidecars, when it is another one than there is.
-///
-/// # Errors
-/// When it was not written.
-pub async fn sidecar(
-    client: &Client,
-    stage: &StageKey,
-    gateway: &str,
-    index: Index,
-    payload: Vec<u8>,
-) -> Result<(), DeliverError> {
-    let key = sidecar_key(stage);
-    let before = look(client, &key).await?;
-    if before.as_ref().and_then(|held| held.index.as_ref()).is_some_and(|known| known.digest == index.digest) {
-        return Ok(());
-    }
-    let replaces = before.map(|held| held.version);
-    write(client, Write { key, gateway: gateway.to_owned(), index, replaces, payload }).await.map(drop)
-}
-
-fn secret(name: &str, gateway: &str, kind: &str, type_: &str, data: BTreeMap<String, Vec<u8>>) -> Secret {
-    let labels = [(GATEWAY_LABEL, gateway), (KIND_LABEL, kind)];
-    Secret {
-        metadata: ObjectMeta {
-            name: Some(name.to_owned()),
-            labels: Some(labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()),
-            ..ObjectMeta::default()
-        },
-        type_: Some(type_.to_owned()),
-        data: Some(data.into_iter().map(|(key, bytes)| (key, ByteString(bytes))).collect()),
-        ..Secret::default()
-    }
+    let encoded = index.payload(entry, |name| parts.get(name).map(Vec::as_slice))?;
+    let content = Arc::new(decode::<StageBundle>(&encoded)?);
+    Ok(Some(Stamped { digest: encoded.digest, content }))
 }

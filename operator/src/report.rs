@@ -1,440 +1,320 @@
-//! Statuses and Events: what people read.
+//! Conditions: what is said of every object, written only when it differs.
 
+use std::collections::BTreeMap;
+
+use bundle::Digest;
 use compile::deploy::ProblemKind;
-use compile::{Contract, Finding, ObjectKey, Reason, Severity};
-use crds::stage::{Deployment, Proxies};
-use crds::{ApiDefinitionStatus, StageStatus};
-use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::api::events::v1::Event;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, ObjectMeta, Time};
+use compile::{Contract, Finding, Reason, Severity, check_api};
+use crds::stage::{Deployment, Proxies, StageStatus};
+use crds::usage_plan::UsagePlanStatus;
+use crds::{ApiDefinition, ApiDefinitionStatus, Stage, UsagePlan};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams};
-use kube::{Api, Client};
-use serde::Serialize;
-use serde_json::{Value, json};
-use tokio::sync::mpsc::Sender;
 
-use crate::MANAGER;
-use crate::collect::Change;
-use crate::state::{Served, Subjected};
+use crate::config::GatewayConfig;
+use crate::history::Deployments;
+use crate::program::Program;
 
-/// Longest message of a condition.
+/// Longest message of a condition: the API server's own bound.
 const MAX_MESSAGE: usize = 32 << 10;
-/// Deployments shown in a status.
-const MAX_HISTORY: usize = 50;
 
-/// What came of writing a status.
-#[derive(Debug)]
-pub struct Reported {
-    /// Whose.
-    pub subject: Subjected,
-    /// It was written, or its object is gone or another one by now.
-    pub written: bool,
-}
-
-/// One condition, without its times.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
-    /// `Accepted`, `Programmed`, `ResolvedRefs`.
-    pub type_: &'static str,
-    /// `True`, `False`, `Unknown`.
-    pub status: &'static str,
-    /// CamelCase.
-    pub reason: String,
-    /// For people.
-    pub message: String,
-}
-
-impl Told {
-    fn new(type_: &'static str, status: &'static str, reason: &str, message: impl Into<String>) -> Self {
-        let mut message: String = message.into();
-        if message.len() > MAX_MESSAGE {
-            let mut end = MAX_MESSAGE - 4;
-            while !message.is_char_boundary(end) {
-                end -= 1;
-            }
-            message.truncate(end);
-            message.push_str(" …");
-        }
-        Self { type_, status, reason: reason.to_owned(), message }
-    }
-}
-
-/// What a Stage's conditions go by.
+/// What is known about a Stage.
 pub struct StageFacts<'a> {
-    /// What it serves.
-    pub served: &'a Served,
-    /// Name of its ApiDefinition, if that is not there.
-    pub missing_api: Option<&'a str>,
-    /// The ApiDefinition has errors.
-    pub broken_api: bool,
-    /// Name of its gateway.
-    pub gateway: &'a str,
-    /// Conflicts with other Stages.
-    pub conflicts: Vec<&'a Finding>,
-    /// What proxies say.
-    pub programmed: Programmed,
+    /// The object.
+    pub stage: &'a Stage,
+    /// What it serves; `None` while that is unknown.
+    pub program: Option<&'a Program>,
+    /// Its gateway, if that is configured.
+    pub gateway: Option<&'a GatewayConfig>,
+    /// The ApiDefinition is there.
+    pub api: bool,
+    /// Deployments of its API.
+    pub deployments: &'a Deployments,
+    /// What crosses Stages and concerns this one.
+    pub linked: Vec<&'a Finding>,
+    /// Number that is in its bundle.
+    pub live: Option<u64>,
+    /// Value of `stagegate.dev/deploy` that was acted upon last.
+    pub handled_deploy: Option<&'a str>,
+    /// Ready pods of its gateway, by name, and whether they serve this very bundle with its hosts.
+    pub proxies: BTreeMap<&'a str, bool>,
+    /// It is served by a sidecar, out of the operator's reach.
+    pub sidecar: bool,
+    /// Why its bundle could not be written.
+    pub undelivered: Option<&'a str>,
 }
 
-/// What proxies say.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Programmed {
-    /// Nothing is live.
-    NotDeployed,
-    /// Out of sight: sidecars.
-    NotObserved,
-    /// There is no proxy that is ready.
-    NoProxies,
-    /// It is not written yet, and why.
-    Undelivered(String),
-    /// So many of so many have it.
-    Loaded {
-        /// Those that have it.
-        ready: u32,
-        /// All that should.
-        total: u32,
-        /// Those that still have another one after 5 s.
-        late: Vec<String>,
-    },
+/// What a condition says.
+struct Said {
+    kind: &'static str,
+    status: &'static str,
+    reason: String,
+    message: String,
 }
 
-/// The conditions of a Stage.
-pub fn stage_conditions(facts: &StageFacts<'_>) -> Vec<Told> {
-    vec![accepted(facts), resolved(facts), programmed(facts)]
-}
-
-fn accepted(facts: &StageFacts<'_>) -> Told {
-    let no = |reason: &str, message: String| Told::new("Accepted", "False", reason, message);
-    if facts.served.unknown_gateway {
-        return no("UnknownGateway", format!("/spec/gateway: there is no gateway `{}`", facts.gateway));
+/// The status of a Stage.
+pub fn stage(facts: &StageFacts<'_>, now: Timestamp) -> StageStatus {
+    let before = facts.stage.status.clone().unwrap_or_default();
+    let generation = facts.stage.metadata.generation;
+    let said = [accepted(facts), resolved(facts), programmed(facts)];
+    let conditions = conditions(&before.conditions, said, generation, now);
+    let decision = facts.program.map(|program| &program.decision);
+    let proxies = (!facts.sidecar && facts.gateway.is_some()).then(|| Proxies {
+        ready: count(facts.proxies.values().filter(|serves| **serves).count()),
+        total: count(facts.proxies.len()),
+    });
+    StageStatus {
+        conditions,
+        observed_generation: generation,
+        deployment: facts.live,
+        pinned: Some(decision.is_some_and(|decision| decision.pin.is_some())),
+        url: url(facts),
+        history: facts
+            .deployments
+            .iter()
+            .rev()
+            .map(|(number, meta)| Deployment {
+                number: *number,
+                digest: meta.digest.as_str().to_owned(),
+                created: meta.created.clone(),
+                description: meta.description.clone(),
+                by: meta.by.clone(),
+            })
+            .collect(),
+        proxies,
+        handled_deploy: facts.handled_deploy.map(str::to_owned).or(before.handled_deploy),
     }
-    if let Some(api) = facts.missing_api {
-        let live = facts.served.live.map(|number| format!("; deployment {number} goes on being served"));
-        let text = format!("/spec/apiRef/name: there is no ApiDefinition `{api}`{}", live.unwrap_or_default());
-        return no("ApiNotFound", text);
+}
+
+/// The status of an ApiDefinition.
+pub fn api_definition(
+    api: &ApiDefinition,
+    contract: &Contract,
+    deployments: &Deployments,
+    now: Timestamp,
+) -> ApiDefinitionStatus {
+    let before = api.status.clone().unwrap_or_default();
+    let findings = check_api(contract);
+    let said = of_findings(findings.iter());
+    ApiDefinitionStatus {
+        conditions: conditions(&before.conditions, [said], api.metadata.generation, now),
+        observed_generation: api.metadata.generation,
+        routes: Some(count(contract.routes())),
+        digest: Some(contract.digest.as_str().to_owned()),
+        latest_deployment: deployments.keys().next_back().copied(),
     }
-    if let Some(problem) = facts.served.problems.first() {
+}
+
+/// The status of a UsagePlan.
+pub fn usage_plan(plan: &UsagePlan, findings: &[Finding], now: Timestamp) -> UsagePlanStatus {
+    let before = plan.status.clone().unwrap_or_default();
+    let said = of_findings(findings.iter());
+    UsagePlanStatus { conditions: conditions(&before.conditions, [said], plan.metadata.generation, now), ..before }
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+fn url(facts: &StageFacts<'_>) -> Option<String> {
+    let unit = facts.program?.served.as_ref().filter(|unit| unit.default_host)?;
+    let (api, domain) = (&unit.api, &facts.gateway?.base_domain);
+    Some(format!("https://{}.{}.{domain}/{}", api.name, api.namespace, unit.stage_name))
+}
+
+fn accepted(facts: &StageFacts<'_>) -> Said {
+    let refused =
+        |reason: &str, message: String| Said { kind: "Accepted", status: "False", reason: reason.to_owned(), message };
+    let name = facts.stage.spec.gateway.as_deref().unwrap_or("default");
+    if facts.gateway.is_none() {
+        return refused("UnknownGateway", format!("no gateway is called `{name}`"));
+    }
+    let problem = facts.program.and_then(|program| program.decision.problems.first());
+    if let Some(problem) = problem {
         let reason = match problem.kind {
             ProblemKind::UnknownDeployment => "UnknownDeployment",
             ProblemKind::Contradiction => "Contradiction",
             ProblemKind::NothingToDeploy => "NothingToDeploy",
         };
-        let texts: Vec<_> = facts.served.problems.iter().map(ToString::to_string).collect();
-        return no(reason, texts.join("\n"));
+        return refused(reason, problem.to_string());
     }
-    if let Some(trouble) = &facts.served.trouble {
-        return no("UnreadableDeployment", trouble.clone());
+    if !facts.api {
+        let text = format!(
+            "there is no ApiDefinition `{}`; what was deployed of it goes on being served",
+            facts.stage.spec.api_ref.name
+        );
+        return refused("ApiNotFound", text);
     }
-    let findings = facts.served.unit.iter().flat_map(|unit| &unit.findings);
-    let errors: Vec<_> =
-        findings.filter(|finding| finding.severity == Severity::Error && !is_reference(finding.reason)).collect();
-    if !errors.is_empty() {
-        return no("Invalid", texts(&errors));
+    let own = facts.program.into_iter().flat_map(|program| &program.unit.findings);
+    let own = own.filter(|finding| finding.object.kind == "Stage" && !is_reference(finding.reason));
+    let mut said = of_findings(own.chain(facts.linked.iter().copied()));
+    let conflict = |finding: &&Finding| {
+        matches!(finding.reason, Reason::HostConflict | Reason::HostDisagreement | Reason::DuplicateStageName)
+    };
+    if said.status == "False" && facts.linked.iter().copied().any(|finding| conflict(&finding)) {
+        said.reason = "Conflicted".to_owned();
     }
-    if !facts.conflicts.is_empty() {
-        return no("Conflicted", texts(&facts.conflicts));
-    }
-    Told::new("Accepted", "True", "Accepted", "")
+    said
 }
 
-fn resolved(facts: &StageFacts<'_>) -> Told {
-    let findings = facts.served.unit.iter().flat_map(|unit| &unit.findings);
-    let broken: Vec<_> = findings.filter(|finding| is_reference(finding.reason)).collect();
-    match broken.first() {
-        None => Told::new("ResolvedRefs", "True", "ResolvedRefs", ""),
-        Some(first) => {
-            let reason =
-                if first.reason == Reason::CrossNamespaceBackend { "RefNotPermitted" } else { first.reason.as_str() };
-            Told::new("ResolvedRefs", "False", reason, texts(&broken))
-        }
-    }
-}
-
+/// Whether a finding is about something that the object refers to.
 fn is_reference(reason: Reason) -> bool {
     matches!(reason, Reason::SecretNotFound | Reason::InvalidSecret | Reason::CrossNamespaceBackend)
 }
 
-fn programmed(facts: &StageFacts<'_>) -> Told {
-    let told = |status, reason: &str, message: String| Told::new("Programmed", status, reason, message);
-    match &facts.programmed {
-        Programmed::NotDeployed if facts.broken_api => {
-            told("False", "NotDeployed", "nothing is deployed: the ApiDefinition has errors".to_owned())
-        }
-        Programmed::NotDeployed => {
-            let how = "nothing is deployed yet: set the annotation `stagegate.dev/deploy` or `deployPolicy: Automatic`";
-            told("False", "NotDeployed", how.to_owned())
-        }
-        Programmed::NotObserved => {
-            told("Unknown", "NotObserved", "sidecars serve it; what they have loaded is not seen from here".to_owned())
-        }
-        Programmed::NoProxies => {
-            told("False", "NoProxies", format!("no proxy of the gateway `{}` is ready", facts.gateway))
-        }
-        Programmed::Undelivered(why) => told("False", "Refused", why.clone()),
-        Programmed::Loaded { ready, total, late: _ } if ready == total => told("True", "Programmed", String::new()),
-        Programmed::Loaded { ready, total, late } => {
-            let mut text = format!("{ready} of {total} proxies serve it");
-            if !late.is_empty() {
-                text.push_str("; still another bundle: ");
-                text.push_str(&late.join(", "));
-            }
-            told("False", "Waiting", text)
-        }
+fn resolved(facts: &StageFacts<'_>) -> Said {
+    let own = facts.program.into_iter().flat_map(|program| &program.unit.findings);
+    let found: Vec<&Finding> = own.filter(|finding| is_reference(finding.reason)).collect();
+    match found.first() {
+        None => Said {
+            kind: "ResolvedRefs",
+            status: "True",
+            reason: "ResolvedRefs".to_owned(),
+            message: "everything that is referred to is there".to_owned(),
+        },
+        Some(first) => Said {
+            kind: "ResolvedRefs",
+            status: "False",
+            reason: match first.reason {
+                Reason::CrossNamespaceBackend => "RefNotPermitted".to_owned(),
+                other => other.as_str().to_owned(),
+            },
+            message: lines(found.iter().copied()),
+        },
     }
 }
 
-/// The conditions of an ApiDefinition.
-pub fn api_conditions(contract: &Contract) -> Vec<Told> {
-    let errors: Vec<_> = contract.all_findings().iter().filter(|finding| finding.severity == Severity::Error).collect();
-    vec![match errors.is_empty() {
-        true => Told::new("Accepted", "True", "Accepted", ""),
-        false => Told::new("Accepted", "False", "Invalid", texts(&errors)),
-    }]
-}
-
-fn texts(findings: &[&Finding]) -> String {
-    let text = |finding: &&Finding| {
-        let help = finding.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
-        let place = if finding.in_document { "document " } else { "" };
-        format!("{place}{} [{}]: {}{help}", finding.pointer, finding.reason, finding.message)
+fn programmed(facts: &StageFacts<'_>) -> Said {
+    let said =
+        |status, reason: &str, message: String| Said { kind: "Programmed", status, reason: reason.to_owned(), message };
+    if facts.gateway.is_none() {
+        return said("False", "UnknownGateway", "no proxies serve it".to_owned());
+    }
+    let Some(live) = facts.live else {
+        let text =
+            "nothing is deployed yet: the ApiDefinition has errors, or `deployPolicy` is Manual and nobody deployed";
+        return said("False", "NotDeployed", text.to_owned());
     };
-    findings.iter().map(text).collect::<Vec<_>>().join("\n")
+    if let Some(error) = facts.undelivered {
+        return said("False", "NotDelivered", format!("the bundle cannot be written: {error}"));
+    }
+    // An error in what is wanted: what is served is older.
+    if let Some(program) = facts.program.filter(|program| !program.unit.compiled) {
+        let errors = program.unit.findings.iter().filter(|finding| finding.severity == Severity::Error);
+        return said(
+            "False",
+            "Refused",
+            format!("deployment {live} goes on as it was; the Stage as it is now has errors:\n{}", lines(errors)),
+        );
+    }
+    if facts.sidecar {
+        return said("Unknown", "NotObserved", format!("deployment {live} is in the Secret of its sidecars"));
+    }
+    let total = facts.proxies.len();
+    let missing: Vec<&str> = facts.proxies.iter().filter(|(_, serves)| !**serves).map(|(pod, _)| *pod).collect();
+    if total == 0 {
+        return said("False", "NoProxies", "the gateway has no ready proxy".to_owned());
+    }
+    if missing.is_empty() {
+        return said("True", "Programmed", format!("deployment {live} is served by every proxy"));
+    }
+    let text = format!(
+        "deployment {live} is served by {} of {total} proxies; waiting for {}",
+        total - missing.len(),
+        missing.join(", ")
+    );
+    said("False", "Waiting", text)
 }
 
-/// Conditions with their times: one that did not change keeps its own.
-pub fn with_times(told: Vec<Told>, before: &[Condition], generation: Option<i64>) -> Vec<Condition> {
-    let condition = |told: Told| {
-        let known = before.iter().find(|known| known.type_ == told.type_);
-        let since = known.filter(|known| known.status == told.status).map(|known| known.last_transition_time.clone());
+/// `Accepted` by what the compiler found.
+fn of_findings<'a>(findings: impl Iterator<Item = &'a Finding> + Clone) -> Said {
+    let errors = || findings.clone().filter(|finding| finding.severity == Severity::Error);
+    if errors().next().is_some() {
+        return Said { kind: "Accepted", status: "False", reason: "Invalid".to_owned(), message: lines(errors()) };
+    }
+    let warnings = lines(findings.clone());
+    let message =
+        if warnings.is_empty() { "no errors".to_owned() } else { format!("no errors; warnings:\n{warnings}") };
+    Said { kind: "Accepted", status: "True", reason: "Accepted".to_owned(), message }
+}
+
+/// Findings, a line each: place, reason, sentence, advice.
+fn lines<'a>(findings: impl Iterator<Item = &'a Finding>) -> String {
+    let mut lines: Vec<String> = findings
+        .map(|finding| {
+            let help = finding.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
+            format!("{}: {}: {}{help}", finding.object_pointer(), finding.reason, finding.message)
+        })
+        .collect();
+    lines.sort();
+    lines.dedup();
+    lines.join("\n")
+}
+
+fn conditions<const N: usize>(
+    before: &[Condition],
+    said: [Said; N],
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let condition = |Said { kind, status, reason, message }: Said| {
+        let known = before.iter().find(|known| known.type_ == kind && known.status == status);
+        // Whole seconds, as the API server keeps them: else what is read back would differ.
+        let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
         Condition {
-            type_: told.type_.to_owned(),
-            status: told.status.to_owned(),
-            reason: told.reason,
-            message: told.message,
+            type_: kind.to_owned(),
+            status: status.to_owned(),
+            reason,
+            message: cut(message),
             observed_generation: generation,
-            last_transition_time: since.unwrap_or_else(now),
+            last_transition_time: known.map_or(Time(now), |known| known.last_transition_time.clone()),
         }
     };
-    told.into_iter().map(condition).collect()
+    said.into_iter().map(condition).collect()
 }
 
-/// This second: conditions have no fractions.
-fn now() -> Time {
-    let now = Timestamp::now();
-    Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
-}
-
-/// The newest first.
-pub fn history<'a>(newest_first: impl Iterator<Item = &'a Deployment>) -> Vec<Deployment> {
-    newest_first.take(MAX_HISTORY).cloned().collect()
-}
-
-/// Transitions between two lists of conditions: what becomes an Event.
-pub fn transitions<'a>(before: &[Condition], after: &'a [Condition]) -> Vec<&'a Condition> {
-    let changed = |condition: &&Condition| {
-        let known = before.iter().find(|known| known.type_ == condition.type_);
-        match known {
-            Some(known) => known.status != condition.status || known.reason != condition.reason,
-            // What is well from the start is no news.
-            None => condition.status == "False" && !matches!(condition.reason.as_str(), "Waiting" | "NotDeployed"),
-        }
-    };
-    after.iter().filter(changed).collect()
-}
-
-/// A status as a patch that also takes away what it does not have.
-pub fn stage_patch(status: &StageStatus) -> Value {
-    let keys = ["observedGeneration", "deployment", "pinned", "url", "history", "proxies", "handledDeploy"];
-    patch(status, &keys)
-}
-
-/// See [`stage_patch`].
-pub fn api_patch(status: &ApiDefinitionStatus) -> Value {
-    patch(status, &["observedGeneration", "routes", "digest", "latestDeployment"])
-}
-
-fn patch(status: &impl Serialize, keys: &[&str]) -> Value {
-    let mut value = serde_json::to_value(status).unwrap_or_default();
-    if let Value::Object(map) = &mut value {
-        for key in keys {
-            map.entry(*key).or_insert(Value::Null);
-        }
+fn cut(mut message: String) -> String {
+    if message.len() > MAX_MESSAGE {
+        let end = (0..=MAX_MESSAGE - 4).rev().find(|end| message.is_char_boundary(*end)).unwrap_or(0);
+        message.truncate(end);
+        message.push('…');
     }
-    value
+    message
 }
 
-/// An object that a status or an Event is about.
-#[derive(Clone, Debug)]
-pub struct About {
-    /// Which one.
-    pub subject: Subjected,
-    /// Its identity.
-    pub metadata: Identity,
-}
-
-/// What makes a reference to an object.
-#[derive(Clone, Debug, Default)]
-pub struct Identity {
-    /// `metadata.uid`.
-    pub uid: Option<String>,
-    /// `metadata.resourceVersion`.
-    pub version: Option<String>,
-}
-
-impl About {
-    fn kind(&self) -> (&'static str, &ObjectKey) {
-        match &self.subject {
-            Subjected::Api(key) => ("ApiDefinition", key),
-            Subjected::Stage(key) => ("Stage", key),
-        }
-    }
-}
-
-/// Writes a status, with the version of the object that it was made for.
-pub async fn write(client: Client, about: About, status: Value, changes: Sender<Change>) {
-    let (kind, key) = about.kind();
-    let resource = match &about.subject {
-        Subjected::Api(_) => ApiResource::erase::<crds::ApiDefinition>(&()),
-        Subjected::Stage(_) => ApiResource::erase::<crds::Stage>(&()),
-    };
-    let objects: Api<DynamicObject> = Api::namespaced_with(client, &key.namespace, &resource);
-    let mut body = json!({"status": status});
-    if let Some(version) = &about.metadata.version {
-        body["metadata"] = json!({"resourceVersion": version});
-    }
-    let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    let written = match objects.patch_status(&key.name, &parameters, &Patch::Merge(body)).await {
-        Ok(_) => true,
-        // Gone, or another one by now: its change is on its way here.
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => true,
-        Err(error) => {
-            tracing::warn!(kind, %key, %error, "the status cannot be written");
-            false
-        }
-    };
-    if changes.send(Change::Reported(Reported { subject: about.subject, written })).await.is_err() {
-        tracing::debug!("a status was written at the end");
-    }
-}
-
-/// Something that happened to an object.
-#[derive(Debug)]
-pub struct News {
-    /// Its kind.
-    pub kind: &'static str,
-    /// Which one.
-    pub key: ObjectKey,
-    /// Its identity.
-    pub uid: String,
-    /// CamelCase.
-    pub reason: String,
-    /// For people.
-    pub note: String,
-    /// Nothing good.
-    pub warning: bool,
-}
-
-/// Tells people what happened to an object.
-pub async fn event(client: Client, news: News, identity: String) {
-    let News { kind, key, uid, reason, note, warning } = news;
-    let events: Api<Event> = Api::namespaced(client, &key.namespace);
-    let mut note = note;
-    if note.len() > 1000 {
-        let mut end = 990;
-        while !note.is_char_boundary(end) {
-            end -= 1;
-        }
-        note.truncate(end);
-        note.push_str(" …");
-    }
-    let name = format!("{}.{:016x}", key.name.get(..200).unwrap_or(&key.name), fastrand::u64(..));
-    let event = Event {
-        metadata: ObjectMeta { name: Some(name), ..ObjectMeta::default() },
-        event_time: Some(MicroTime(Timestamp::now())),
-        action: Some("Reconcile".to_owned()),
-        reason: Some(reason),
-        note: Some(note),
-        type_: Some(if warning { "Warning" } else { "Normal" }.to_owned()),
-        reporting_controller: Some("stagegate.dev/operator".to_owned()),
-        reporting_instance: Some(identity),
-        regarding: Some(ObjectReference {
-            api_version: Some("stagegate.dev/v1alpha1".to_owned()),
-            kind: Some(kind.to_owned()),
-            namespace: Some(key.namespace.clone()),
-            name: Some(key.name.clone()),
-            uid: (!uid.is_empty()).then_some(uid),
-            ..ObjectReference::default()
-        }),
-        ..Event::default()
-    };
-    if let Err(error) = events.create(&PostParams::default(), &event).await {
-        tracing::debug!(%key, %error, "an Event cannot be written");
-    }
-}
-
-/// How many proxies have a bundle, for a status.
-pub fn proxies(programmed: &Programmed) -> Option<Proxies> {
-    match programmed {
-        Programmed::Loaded { ready, total, late: _ } => Some(Proxies { ready: *ready, total: *total }),
-        Programmed::NoProxies => Some(Proxies { ready: 0, total: 0 }),
-        Programmed::NotDeployed | Programmed::NotObserved | Programmed::Undelivered(_) => None,
-    }
+/// Whether a proxy serves a Stage's bundle with its hosts.
+pub fn serves(
+    loaded: &crate::acknowledge::Loaded,
+    stage: (&bundle::StageKey, &Digest),
+    hosts: &[(String, Digest)],
+) -> bool {
+    loaded.stages.get(stage.0) == Some(stage.1)
+        && hosts.iter().all(|(host, digest)| loaded.hosts.get(host) == Some(digest))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn facts(served: &Served, programmed: Programmed) -> StageFacts<'_> {
-        let missing_api = None;
-        StageFacts { served, missing_api, broken_api: false, gateway: "default", conflicts: Vec::new(), programmed }
-    }
-
-    fn short(told: &[Told]) -> Vec<String> {
-        told.iter().map(|told| format!("{}={} {}", told.type_, told.status, told.reason)).collect()
+    fn said(status: &'static str) -> Said {
+        Said { kind: "Programmed", status, reason: "R".to_owned(), message: "m".to_owned() }
     }
 
     #[test]
-    fn conditions_tell_the_first_thing_that_is_wrong() {
-        let served = Served::default();
-        let loaded = |ready| Programmed::Loaded { ready, total: 3, late: vec!["proxy-2".to_owned()] };
-        let told = stage_conditions(&facts(&served, loaded(3)));
-        assert_eq!(
-            short(&told),
-            ["Accepted=True Accepted", "ResolvedRefs=True ResolvedRefs", "Programmed=True Programmed"]
-        );
-        let told = stage_conditions(&facts(&served, loaded(2)));
-        assert_eq!(told[2].message, "2 of 3 proxies serve it; still another bundle: proxy-2");
-        let told =
-            stage_conditions(&StageFacts { missing_api: Some("orders"), ..facts(&served, Programmed::NotDeployed) });
-        assert_eq!(short(&told)[0], "Accepted=False ApiNotFound");
-        let unknown = Served { unknown_gateway: true, ..Served::default() };
-        assert_eq!(
-            short(&stage_conditions(&facts(&unknown, Programmed::NoProxies)))[0],
-            "Accepted=False UnknownGateway"
-        );
-        assert_eq!(
-            short(&stage_conditions(&facts(&served, Programmed::NotObserved)))[2],
-            "Programmed=Unknown NotObserved"
-        );
+    fn the_time_of_a_transition_stays_while_the_status_does() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let first = conditions(&[], [said("False")], Some(1), at(10));
+        let same = conditions(&first, [said("False")], Some(2), at(20));
+        assert_eq!(same[0].last_transition_time, Time(at(10)));
+        assert_eq!(same[0].observed_generation, Some(2));
+        let other = conditions(&first, [said("True")], Some(2), at(30));
+        assert_eq!(other[0].last_transition_time, Time(at(30)));
     }
 
     #[test]
-    fn a_condition_keeps_its_time_while_its_status_is_the_same() {
-        let told = |status, reason: &str| vec![Told::new("Programmed", status, reason, "")];
-        let mut before = with_times(told("False", "Waiting"), &[], Some(1));
-        before[0].last_transition_time = Time(Timestamp::UNIX_EPOCH);
-        let same = with_times(told("False", "NoProxies"), &before, Some(2));
-        assert_eq!(same[0].last_transition_time.0, Timestamp::UNIX_EPOCH);
-        assert_eq!(transitions(&before, &same).len(), 1);
-        let other = with_times(told("True", "Programmed"), &same, Some(2));
-        assert_ne!(other[0].last_transition_time.0, Timestamp::UNIX_EPOCH);
-        assert!(transitions(&other, &other).is_empty());
-    }
-
-    #[test]
-    fn a_long_message_is_cut_between_characters() {
-        let told = Told::new("Accepted", "False", "Invalid", "é".repeat(MAX_MESSAGE));
-        assert!(told.message.len() <= MAX_MESSAGE && told.message.ends_with(" …"));
+    fn a_message_is_cut_where_the_api_server_would_refuse_it() {
+        let long = cut("ä".repeat(MAX_MESSAGE));
+        assert!(long.len() <= MAX_MESSAGE && long.ends_with('…'));
+        assert_eq!(cut("short".to_owned()), "short");
     }
 }

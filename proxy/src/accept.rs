@@ -20,6 +20,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::accept::activity::{Phase, Place};
 
+/// How connections of a port are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// HTTP/2 or HTTP/1.1 over TLS.
+    Tls,
+    /// HTTP/1.1, or HTTP/2 with prior knowledge, in clear text.
+    Plain,
+    /// Every request is sent to HTTPS.
+    Redirect,
+}
+
 /// A body as the codec reads it.
 pub type Incoming = hyper::body::Incoming;
 /// What the codec says went wrong.

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{StatusCode, header};
@@ -25,11 +25,17 @@ pub use crate::admin::status::{RejectedBundle, ReportedFinding, Severity, Status
 /// How long answers in flight are waited for when the port is closed.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Longest time that `/loaded?since=` waits for a change.
+const POLL: Duration = Duration::from_secs(25);
+
+/// Polls that may wait at once: half of the connections, so that health and metrics are always told.
+pub const MAX_POLLS: usize = 32;
+
 const ENDPOINTS: &str = "\
 /healthz  200 while the process is alive
 /readyz   200 when requests can be served, else 503 with the reason
 /metrics  counters and histograms, as Prometheus text
-/loaded   what is served, as JSON
+/loaded   what is served, as JSON; with ?since=CHANGES&instance=INSTANCE what has changed since, as soon as something has
 ";
 
 /// The running admin port. It is closed when this is dropped.
@@ -124,8 +130,23 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], shared.metrics.text()).into_response()
 }
 
-async fn loaded(State(shared): State<Arc<Shared>>) -> Response {
-    let json = format!("{:#}\n", shared.status.json());
+async fn loaded(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Response {
+    let query = query.unwrap_or_default();
+    let parameter =
+        |wanted: &str| query.split('&').filter_map(|pair| pair.split_once('=')).find(|(name, _)| *name == wanted);
+    let instance = parameter("instance").map_or("", |(_, instance)| instance);
+    let since = parameter("since").and_then(|(_, since)| since.parse().ok());
+    let since = since.filter(|&since| shared.status.knows(instance, since));
+    if let Some(since) = since {
+        let Ok(_waiting) = shared.polls.try_acquire() else {
+            return (StatusCode::SERVICE_UNAVAILABLE, "too many wait already\n").into_response();
+        };
+        // Over time: nothing has changed, which is what the answer says.
+        drop(tokio::time::timeout(POLL, shared.status.changed(since)).await);
+    }
+    // What was forgotten meanwhile makes it everything.
+    let since = since.filter(|&since| shared.status.knows(instance, since));
+    let json = format!("{:#}\n", shared.status.json(since));
     ([(header::CONTENT_TYPE, "application/json")], json).into_response()
 }
 

@@ -55,6 +55,8 @@ pub struct Client {
     /// The peer's address and our port as `X-Forwarded-For` and `X-Forwarded-Port` show them: written once per
     /// connection, not once per request.
     pub shown: (HeaderValue, HeaderValue),
+    /// `https`, or `http` of a sidecar.
+    pub scheme: &'static str,
 }
 
 impl Client {
@@ -66,7 +68,7 @@ impl Client {
         };
         // An address is visible ASCII, so it is always a header's value.
         let shown = (address.unwrap_or_else(|_| HeaderValue::from_static("unknown")), port);
-        Self { peer, local, sni, shown }
+        Self { peer, local, sni, shown, scheme: "https" }
     }
 }
 

@@ -35,6 +35,7 @@ pub(crate) fn core(set: &BundleSet) -> (Rc<Core>, Vec<Broken>) {
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
     let options = Options {
         https: nowhere,
+        plain: false,
         http: None,
         admin: None,
         workers: 1,
@@ -42,6 +43,9 @@ pub(crate) fn core(set: &BundleSet) -> (Rc<Core>, Vec<Broken>) {
         timeouts: Timeouts::default(),
         certificates: Arc::new(NoCertificates),
         services: BTreeMap::new(),
+        endpoints: Default::default(),
+        egress: Default::default(),
+        lends_aws_credentials: Default::default(),
     };
     let (live, broken) = Live::parse(set, &Live::default());
     let shared = Arc::new(Shared::default());

@@ -23,7 +23,10 @@ pub mod observe;
 pub mod reply;
 
 pub mod admin;
+pub mod egress;
+pub mod endpoints;
 pub mod live;
+pub mod source;
 
 #[cfg(test)]
 mod fixture;

@@ -22,7 +22,7 @@ pub mod validation;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bundle::{BundleSet, StageBundle, StageKey, Stamped};
+use bundle::{BundleSet, HostBundle, StageBundle, StageKey, Stamped};
 
 pub use stage::{Action, Route, Scope, Stage};
 
@@ -32,6 +32,13 @@ pub struct Live {
     /// In the order of their keys.
     pub stages: Vec<Arc<Stage>>,
     pub hosts: host::Hosts,
+}
+
+/// A stage that shall be live.
+pub enum Offered<'a> {
+    /// The one that is: nothing of its bundle has to be kept for that.
+    Known(&'a StageKey),
+    Bundle(&'a Stamped<StageBundle>),
 }
 
 /// Something in a bundle that this proxy cannot serve; the route it belongs to answers 500.
@@ -52,19 +59,31 @@ impl Live {
     /// Parses a set of bundles. A stage whose bundle has the digest it had before is taken over from
     /// `previous` as it is. What is broken is told for all that is served, taken over or not.
     pub fn parse(set: &BundleSet, previous: &Self) -> (Self, Vec<Broken>) {
+        Self::update(set.stages.iter().map(Offered::Bundle), &set.hosts, previous)
+    }
+
+    /// The same, from stages that need not bring what is live already.
+    pub fn update<'a>(
+        stages: impl Iterator<Item = Offered<'a>>,
+        hosts: &[Stamped<HostBundle>],
+        previous: &Self,
+    ) -> (Self, Vec<Broken>) {
         let known: HashMap<&StageKey, &Arc<Stage>> = previous.stages.iter().map(|stage| (&stage.key, stage)).collect();
-        let parse = |bundle: &Stamped<StageBundle>| match known.get(&bundle.key) {
-            Some(&before) if before.digest == bundle.digest => Arc::clone(before),
-            _ => Arc::new(Stage::parse(bundle, bundle.digest.clone())),
+        let parse = |offered: Offered<'_>| match offered {
+            Offered::Known(key) => known.get(key).map(|&before| Arc::clone(before)),
+            Offered::Bundle(bundle) => Some(match known.get(&bundle.key) {
+                Some(&before) if before.digest == bundle.digest => Arc::clone(before),
+                _ => Arc::new(Stage::parse(bundle, bundle.digest.clone())),
+            }),
         };
-        let mut stages: Vec<Arc<Stage>> = set.stages.iter().map(parse).collect();
+        let mut stages: Vec<Arc<Stage>> = stages.filter_map(parse).collect();
         stages.sort_by(|a, b| a.key.cmp(&b.key));
         stages.dedup_by(|a, b| a.key == b.key);
         let mut broken: Vec<Broken> = stages.iter().flat_map(|stage| stage.broken.iter().cloned()).collect();
         // Hosts know stages by their index.
         let same_places = stages.len() == previous.stages.len()
             && stages.iter().zip(&previous.stages).all(|(stage, before)| stage.key == before.key);
-        let hosts = host::Hosts::parse(&set.hosts, &stages, same_places.then_some(&previous.hosts), &mut broken);
+        let hosts = host::Hosts::parse(hosts, &stages, same_places.then_some(&previous.hosts), &mut broken);
         (Self { stages, hosts }, broken)
     }
 }

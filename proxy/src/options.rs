@@ -1,16 +1,21 @@
 //! What a proxy is started with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::sign::CertifiedKey;
 
+use crate::egress::Egress;
+use crate::endpoints::Endpoints;
+
 /// What a proxy is started with.
 pub struct Options {
-    /// Where HTTPS is served.
+    /// Where HTTPS is served; with `plain`, HTTP.
     pub https: SocketAddr,
+    /// Serves HTTP without TLS: for a sidecar, on loopback.
+    pub plain: bool,
     /// Where plain HTTP is redirected to HTTPS (308), and nothing else.
     pub http: Option<SocketAddr>,
     /// Where health, metrics and the loaded state are told.
@@ -24,6 +29,32 @@ pub struct Options {
     pub certificates: Arc<dyn LocalCertificates>,
     /// Services that are elsewhere: `(namespace, name, port)` to `host:port`. Port 0 stands for every port.
     pub services: BTreeMap<(String, String, u16), String>,
+    /// Where the pods of Services are; what is not in it is asked for by its DNS name.
+    pub endpoints: Arc<Endpoints>,
+    /// What `url` backends may reach.
+    pub egress: Egress,
+    /// Whose stages may sign with the AWS credentials of this process.
+    pub lends_aws_credentials: Lending,
+}
+
+/// Whose stages may sign with the AWS credentials of this process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Lending {
+    /// Everybody's.
+    #[default]
+    All,
+    /// Those of these namespaces.
+    To(BTreeSet<Box<str>>),
+}
+
+impl Lending {
+    /// Whether a namespace's stages may.
+    pub fn allows(&self, namespace: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::To(namespaces) => namespaces.contains(namespace),
+        }
+    }
 }
 
 /// Issues certificates for hosts that bring none.

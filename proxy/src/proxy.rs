@@ -9,19 +9,19 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use bundle::BundleSet;
+use bundle::{BundleSet, HostBundle, Stamped};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use crate::accept::{listener, tls};
-use crate::admin::{self, AdminHandle, ReportedFinding};
+use crate::admin::{self, AdminHandle, RejectedBundle, ReportedFinding};
 use crate::core::Core;
-use crate::live::{Broken, Live};
+use crate::live::{Broken, Live, Offered};
 use crate::observe::log::AccessLog;
 use crate::options::Options;
 use crate::worker::{self, Peer, Setup};
 
 /// What all cores share. Read on the hot path: only `generation`.
-#[derive(Default)]
 pub struct Shared {
     pub live: ArcSwap<Live>,
     /// Counts swaps of `live`.
@@ -33,6 +33,22 @@ pub struct Shared {
     pub access_log: AccessLog,
     /// The latest state of loading, for the admin port.
     pub status: admin::Status,
+    /// Places for those who wait for a change.
+    pub polls: Semaphore,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            live: Default::default(),
+            generation: Default::default(),
+            draining: Default::default(),
+            metrics: Default::default(),
+            access_log: AccessLog::off(),
+            status: Default::default(),
+            polls: Semaphore::new(admin::MAX_POLLS),
+        }
+    }
 }
 
 /// What came of a load.
@@ -104,6 +120,7 @@ impl Proxy {
         let options = Arc::new(options);
         let access_log = if options.access_log { AccessLog::stdout()? } else { AccessLog::off() };
         let shared = Arc::new(Shared { access_log, ..Shared::default() });
+        shared.metrics.register(Box::new(options.egress.refused().clone()));
         let tls = TlsAcceptor::from(tls::server_config(&options, &shared)?);
         let (peers, mail): (Vec<_>, Vec<_>) = https.iter().map(|_| Peer::new()).unzip();
         let peers: Arc<[Peer]> = peers.into();
@@ -148,7 +165,12 @@ impl Proxy {
 
     /// Makes a set of bundles live. Startup is the first load.
     pub fn load(&self, set: &BundleSet) -> LoadReport {
-        let (live, broken) = Live::parse(set, &self.shared.live.load());
+        self.offer(set.stages.iter().map(Offered::Bundle), &set.hosts)
+    }
+
+    /// Makes live what is offered: all of it, and nothing else.
+    pub fn offer<'a>(&self, stages: impl Iterator<Item = Offered<'a>>, hosts: &[Stamped<HostBundle>]) -> LoadReport {
+        let (live, broken) = Live::update(stages, hosts, &self.shared.live.load());
         let routes = live.stages.iter().map(|stage| stage.routes.len()).sum();
         self.shared.metrics.loaded(&live);
         let live = Arc::new(live);
@@ -158,9 +180,30 @@ impl Proxy {
         LoadReport { broken, routes }
     }
 
+    /// What is live.
+    pub fn live(&self) -> Arc<Live> {
+        self.shared.live.load_full()
+    }
+
+    /// Bundles that should be running and cannot be read; it replaces what was told before.
+    pub fn rejected(&self, rejected: Vec<RejectedBundle>) {
+        self.shared.status.rejected(rejected);
+    }
+
+    /// A bundle could not be read; counted.
+    pub fn count_rejected(&self) {
+        self.shared.metrics.bundle_rejected();
+    }
+
+    /// Fails readiness, and asks every client to go elsewhere with its next answer. Goes on accepting.
+    pub fn leave(&self) {
+        self.shared.draining.store(true, Ordering::Release);
+        self.shared.status.draining();
+    }
+
     /// Stops accepting, lets requests in flight finish for at most `grace`, and ends. Blocks.
     pub fn drain(self, grace: Duration) {
-        self.shared.draining.store(true, Ordering::Release);
+        self.leave();
         for peer in self.peers.iter() {
             peer.drain(grace);
         }

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 
 use crate::accept::activity::{Clock, Connections, Order};
-use crate::accept::{connection, listener};
+use crate::accept::{Way, connection, listener};
 use crate::core::Core;
 use crate::observe;
 
@@ -25,6 +25,8 @@ pub struct Worker {
     pub tls: TlsAcceptor,
     /// Where redirects point.
     pub https_port: u16,
+    /// How connections of the main port are served.
+    way: Way,
     peers: Arc<[Peer]>,
 }
 
@@ -80,24 +82,20 @@ pub fn run(setup: Setup, make_core: impl FnOnce() -> io::Result<Rc<Core>>) -> io
     let Setup { index: _, https, redirect, mail, peers, tls, https_port } = setup;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {
-        let worker = Rc::new(Worker {
-            core: make_core()?,
-            connections: Rc::default(),
-            clock: Arc::default(),
-            tls,
-            https_port,
-            peers,
-        });
+        let core = make_core()?;
+        let way = if core.options.plain { Way::Plain } else { Way::Tls };
+        let worker =
+            Rc::new(Worker { core, connections: Rc::default(), clock: Arc::default(), tls, https_port, way, peers });
         tokio::task::spawn_local(sweep(Rc::clone(&worker)));
         tokio::task::spawn_local(observe::keep_flushing(Rc::clone(&worker.core)));
         let (stop, stopped) = watch::channel(());
         let mut accepting = Vec::new();
-        for (listener, secure) in std::iter::once((https, true)).chain(redirect.map(|listener| (listener, false))) {
+        for (listener, way) in std::iter::once((https, way)).chain(redirect.map(|listener| (listener, Way::Redirect))) {
             let listener = TcpListener::from_std(listener)?;
             accepting.push(tokio::task::spawn_local(listener::accept(
                 Rc::clone(&worker),
                 listener,
-                secure,
+                way,
                 stopped.clone(),
             )));
         }
@@ -119,7 +117,7 @@ async fn work(worker: &Rc<Worker>, mut mail: mpsc::UnboundedReceiver<Mail>) -> D
     while let Some(mail) = mail.recv().await {
         match mail {
             Mail::Connection(stream, peer) => match TcpStream::from_std(stream) {
-                Ok(stream) => connection::spawn(worker, stream, peer, true),
+                Ok(stream) => connection::spawn(worker, stream, peer, worker.way),
                 Err(error) => tracing::warn!(%error, "cannot take over a connection"),
             },
             Mail::Drain { grace } => return grace,

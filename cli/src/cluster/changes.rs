@@ -84,6 +84,11 @@ fn walk(path: &str, before: &Value, after: &Value, lines: &mut Vec<String>) {
                 walk(&path, before.get(&name).unwrap_or(&missing), after.get(&name).unwrap_or(&missing), lines);
             }
         }
+        (Value::Array(before), Value::Array(after)) if before.len() == after.len() => {
+            for (index, (before, after)) in before.iter().zip(after).enumerate() {
+                walk(&format!("{path}[{index}]"), before, after, lines);
+            }
+        }
         (one, other) if one == other => {}
         // What holds credentials is never shown, only that it differs.
         _ if path.contains("access_key") => lines.push(format!("{path}: changed")),

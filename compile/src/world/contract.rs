@@ -75,6 +75,11 @@ impl Contract {
         self.compiled().findings.iter().all(|finding| finding.severity != Severity::Error)
     }
 
+    /// Number of its routes.
+    pub fn routes(&self) -> usize {
+        self.compiled().api.as_ref().map_or(0, |api| api.routes.len())
+    }
+
     pub(crate) fn compiled(&self) -> &CompiledApi {
         self.compiled.get_or_init(|| {
             let mut findings = Findings::new(self.api.object("ApiDefinition"));
@@ -84,27 +89,12 @@ impl Contract {
         })
     }
 
-    /// Everything found in it, sorted.
-    pub fn all_findings(&self) -> &[Finding] {
-        &self.compiled().findings
-    }
-
-    /// Number of routes it compiles to.
-    pub fn routes(&self) -> usize {
-        self.compiled().api.as_ref().map_or(0, |api| api.routes.len())
-    }
-
     /// Reads the contract of an ApiDefinition.
     pub fn read(api: &ObjectKey, spec: &ApiDefinitionSpec, config_maps: &BTreeMap<ObjectKey, Arc<ConfigMap>>) -> Self {
-        Self::take(api, spec.clone(), config_maps)
-    }
-
-    /// Reads the contract of an ApiDefinition and keeps its document: there is one copy of it, this one.
-    pub fn take(api: &ObjectKey, spec: ApiDefinitionSpec, config_maps: &BTreeMap<ObjectKey, Arc<ConfigMap>>) -> Self {
         let ApiDefinitionSpec { description, openapi, openapi_from, backend } = spec;
         let mut findings = Findings::new(api.object("ApiDefinition"));
-        let (document, origin) = match (openapi, &openapi_from) {
-            (Some(value), None) => (Some(Arc::new(value)), Origin::Inline),
+        let (document, origin) = match (openapi, openapi_from) {
+            (Some(value), None) => (Some(Arc::new(value.clone())), Origin::Inline),
             (None, Some(from)) => from_config_maps(api, from, config_maps, &mut findings),
             _ => {
                 let text = "exactly one of `openapi` and `openapiFrom` is needed";
@@ -115,7 +105,7 @@ impl Contract {
         if let (Some(document), Origin::Inline) = (&document, &origin) {
             check_size(json_length(document), true, &mut findings);
         }
-        Self::new(api.clone(), description, backend, document, origin, findings.into_sorted())
+        Self::new(api.clone(), description.clone(), backend.clone(), document, origin, findings.into_sorted())
     }
 
     /// A contract whose document is already at hand: a snapshot, a bare OpenAPI file.

@@ -1,584 +1,510 @@
-//! One pass over what changed: read, decide, take deployments, compile, deliver.
+//! One pass: decide, compile, link, deliver.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use bundle::aws::Credentials;
-use bundle::object::Subject;
-use bundle::{Digest, StageKey, Stamped};
-use compile::deploy::{Candidate, Decision, Situation, StageDecision, StageView, Take, decide};
+use bundle::host::Certificate;
+use bundle::object::{Index, Subject};
+use bundle::{HostBundle, StageKey, Stamped};
+use compile::deploy::{Decision, StageDecision};
 use compile::world::{attach_stage, config_maps_of, secrets_of};
-use compile::{CanaryInputs, Contract, ObjectKey, Unit, compile_stage};
+use compile::{CanaryInputs, Contract, ObjectKey, Unit};
 use crds::Stage;
-use crds::annotation::{DEPLOY, PROMOTE_CANARY, ROLLBACK_TO};
-use crds::stage::DeployPolicy;
-use futures_util::StreamExt as _;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use futures_util::stream::{self, StreamExt};
+use k8s_openapi::jiff::Timestamp;
 use kube::Api;
-use tokio::time::Instant;
+use kube::api::DeleteParams;
 
 use super::Operator;
-use crate::deliver::{self, DeliverError, Write};
-use crate::deploy;
-use crate::state::{Body, Subjected};
+use crate::collect::Kind;
+use crate::config::GatewayConfig;
+use crate::deliver::{Content, DeliverError, Wanted, read_back};
+use crate::deploy::{Staged, author, decision, stages_of};
+use crate::history;
+use crate::program::{Program, stage_object};
 
-/// Requests to the API server at the same time.
-const PARALLEL: usize = 16;
-/// Numbers tried when another leader takes them at the same time.
-const ATTEMPTS: usize = 5;
-
-/// What a Stage was decided to serve, with the Stage.
-struct Decided {
-    key: ObjectKey,
-    stage: Arc<Stage>,
-    decision: StageDecision,
-}
+/// Writes to the API server at a time.
+const WRITES: usize = 16;
+/// Deployments stay so long after their ApiDefinition and every Stage are gone.
+const ORPHANS_STAY: Duration = Duration::from_secs(24 * 3600);
+/// Parts of bundles stay so long after their index names others.
+const PARTS_STAY: i64 = 600;
 
 impl Operator {
-    /// Whether there was something to do.
-    pub(super) async fn pass(&mut self) -> bool {
-        let dirty = std::mem::take(&mut self.state.dirty);
-        if dirty.is_empty() && !self.state.relink {
-            return false;
-        }
-        let lead = self.leads();
-        self.fetch_bodies(&dirty).await;
-        for api in &dirty {
-            self.read(api);
-        }
-        let decided = self.decide(&dirty, lead).await;
-        self.fetch_contracts(&decided).await;
-        let mut stages = Vec::new();
-        for (api, decided) in decided {
-            for one in decided {
-                stages.push(self.compile(&api, one).await);
-            }
-        }
-        let dirty_stages = dirty.iter().flat_map(|api| self.state.stages_of(api)).map(|(key, _)| Subjected::Stage(key));
-        let unreported: Vec<Subjected> = dirty_stages.chain(dirty.iter().cloned().map(Subjected::Api)).collect();
-        self.state.unreported.extend(unreported);
-        self.forget_contracts(&dirty);
-        if !lead || !self.leads() {
-            return true;
-        }
-        self.deliver_stages(&stages).await;
-        if std::mem::take(&mut self.state.relink) {
-            self.link().await;
-            self.deliver_hosts().await;
-            self.sweep_bundles().await;
-        }
-        true
-    }
-
-    /// Fetches the bodies that these APIs and their Stages refer to, as far as they are other ones than before.
-    async fn fetch_bodies(&mut self, dirty: &BTreeSet<ObjectKey>) {
-        let mut wanted: BTreeSet<(Body, ObjectKey)> = BTreeSet::new();
-        for api in dirty {
-            if let Some(object) = self.state.apis.get(api) {
-                let names = config_maps_of(&object.spec);
-                wanted.extend(names.map(|name| (Body::ConfigMap, ObjectKey::new(&*api.namespace, name))));
-            }
-            for (key, stage) in self.state.stages_of(api) {
-                let names = secrets_of(&stage.spec);
-                wanted.extend(names.map(|name| (Body::Secret, ObjectKey::new(&*key.namespace, name))));
-            }
-        }
-        let mut fetch = Vec::new();
-        for (body, key) in wanted {
-            let version = match body {
-                Body::ConfigMap => self.state.config_maps.get(&key),
-                Body::Secret => self.state.secrets.get(&key),
-            };
-            match version {
-                None => self.keep(body, key, None),
-                Some(version) if self.state.bodies.get(&(body, key.clone())) == Some(version) => {}
-                Some(_) => fetch.push((body, key)),
-            }
-        }
-        if fetch.is_empty() {
+    /// Works off what is dirty.
+    pub(super) async fn pass(&mut self) {
+        let dirty = std::mem::take(&mut self.dirty);
+        if dirty.is_empty() {
             return;
         }
-        let client = self.client.clone();
-        let results: Vec<_> = futures_util::stream::iter(fetch)
-            .map(|(body, key)| {
-                let client = client.clone();
-                async move {
-                    let result = match body {
-                        Body::ConfigMap => {
-                            let api: Api<ConfigMap> = Api::namespaced(client, &key.namespace);
-                            api.get_opt(&key.name).await.map(|object| object.map(Fetched::ConfigMap))
-                        }
-                        Body::Secret => {
-                            let api: Api<Secret> = Api::namespaced(client, &key.namespace);
-                            api.get_opt(&key.name).await.map(|object| object.map(Fetched::Secret))
-                        }
-                    };
-                    (body, key, result)
-                }
+        let began = Instant::now();
+        for api in &dirty {
+            if let Err(error) = self.api(api).await {
+                tracing::warn!(%api, %error, "an API is tried again");
+                self.vitals.errors.with_label_values(&["compile"]).inc();
+                self.again.insert(api.clone());
+            }
+        }
+        let gone: Vec<StageKey> = self.programs.keys().filter(|key| !self.has_stage(key)).cloned().collect();
+        for key in gone {
+            self.programs.remove(&key);
+            self.handled.remove(&key);
+        }
+        self.want_stages(&dirty);
+        if self.hosts.link(&self.programs, &self.config) {
+            self.reports.everything(&self.cluster.world);
+            if self.leads
+                && let Err(error) = self.want_hosts().await
+            {
+                tracing::warn!(%error, "certificates are tried again");
+                self.vitals.errors.with_label_values(&["certificates"]).inc();
+                self.hosts.invalidate();
+                self.again.extend(dirty.iter().cloned());
+            }
+        }
+        let compiled = began.elapsed();
+        if self.leads {
+            self.deliver().await;
+        }
+        tracing::debug!(apis = dirty.len(), ?compiled, all = ?began.elapsed(), "passed");
+        self.forget();
+        let served = self.programs.values().filter_map(|program| program.served.as_ref());
+        self.vitals.stages.set(served.clone().count() as i64);
+        self.vitals.routes.set(served.map(|unit| unit.routes as i64).sum());
+    }
+
+    fn has_stage(&self, key: &StageKey) -> bool {
+        let key = ObjectKey::new(&key.namespace, &key.name);
+        self.cluster.world.stages.contains_key(&key) || self.cluster.unreadable.contains_key(&("Stage", key))
+    }
+
+    /// Decides about one API and compiles its Stages.
+    async fn api(&mut self, api: &ObjectKey) -> anyhow::Result<()> {
+        let contract = self.contract(api).await?;
+        let stages: Vec<(StageKey, Arc<Stage>)> = stages_of(api, &self.cluster.world.stages)
+            .map(|(key, stage)| {
+                (StageKey { namespace: key.namespace.clone(), name: key.name.clone() }, Arc::clone(stage))
             })
-            .buffer_unordered(PARALLEL)
-            .collect()
-            .await;
-        for (body, key, result) in results {
-            match result {
-                Ok(object) => self.keep(body, key, object),
-                Err(error) => {
-                    tracing::warn!(%key, %error, "an object that is referred to cannot be read; it is tried again");
-                    self.metrics.failures.inc();
-                    self.later(dirty.iter().filter(|api| api.namespace == key.namespace).cloned(), false);
-                }
-            }
-        }
-    }
-
-    fn keep(&mut self, body: Body, key: ObjectKey, object: Option<Fetched>) {
-        let version = match object {
-            Some(Fetched::ConfigMap(mut map)) => {
-                map.metadata.managed_fields = None;
-                let version = map.metadata.resource_version.clone();
-                self.state.world.config_maps.insert(key.clone(), Arc::new(map));
-                version
-            }
-            Some(Fetched::Secret(mut secret)) => {
-                secret.metadata.managed_fields = None;
-                let version = secret.metadata.resource_version.clone();
-                self.state.world.secrets.insert(key.clone(), Arc::new(secret));
-                version
-            }
-            None => {
-                match body {
-                    Body::ConfigMap => drop(self.state.world.config_maps.remove(&key)),
-                    Body::Secret => drop(self.state.world.secrets.remove(&key)),
-                }
-                None
-            }
-        };
-        match version {
-            Some(version) => drop(self.state.bodies.insert((body, key), version)),
-            None => drop(self.state.bodies.remove(&(body, key))),
-        }
-    }
-
-    /// Reads an API's contract anew, if it changed.
-    fn read(&mut self, key: &ObjectKey) {
-        let Some(api) = self.state.apis.get_mut(key).filter(|api| api.stale) else { return };
-        api.stale = false;
-        let inline = api.spec.openapi.take();
-        let mut spec = api.spec.clone();
-        spec.openapi = inline;
-        let contract = Contract::take(key, spec, &self.state.world.config_maps);
-        // Equal content keeps what was compiled of it.
-        let same = api.contract.as_ref().is_some_and(|old| {
-            old.digest == contract.digest
-                && old.description == contract.description
-                && old.findings == contract.findings
-        });
-        if !same {
-            api.contract = Some(Arc::new(contract));
-        }
-    }
-
-    /// Decides for each API, and takes the deployments that are due.
-    async fn decide(&mut self, dirty: &BTreeSet<ObjectKey>, lead: bool) -> Vec<(ObjectKey, Vec<Decided>)> {
-        let mut decided = Vec::new();
-        let mut open: Vec<ObjectKey> = dirty.iter().cloned().collect();
-        for _ in 0..ATTEMPTS {
-            let mut takes = Vec::new();
-            for api in open.drain(..) {
-                let (decision, stages) = self.decide_one(&api);
-                let contract = self.state.apis.get(&api).and_then(|object| object.contract.clone());
-                match (decision.take, contract) {
-                    (Some(take), Some(contract)) if lead => {
-                        let by = self.state.apis.get(&api).and_then(|object| object.by.clone());
-                        takes.push((api, contract, take, by, stages));
-                    }
-                    // The leader takes it; it is looked at again when it is there.
-                    (Some(_), _) => {}
-                    (None, _) => {
-                        if lead && !decision.sweep.is_empty() {
-                            self.sweep(&api, &decision.sweep);
-                        }
-                        decided.push((api, stages));
-                    }
-                }
-            }
-            if takes.is_empty() || !self.leads() {
-                return decided;
-            }
-            let client = self.client.clone();
-            let results: Vec<_> = futures_util::stream::iter(takes)
-                .map(|(api, contract, take, by, stages)| {
-                    let client = client.clone();
-                    async move {
-                        let result = deploy::take(&client, &contract, &take, by.as_deref()).await;
-                        (api, contract, take, stages, result)
-                    }
-                })
-                .buffer_unordered(PARALLEL)
-                .collect()
-                .await;
-            for (api, contract, take, stages, result) in results {
-                match result {
-                    Ok(known) => {
-                        let mine = known.digest == contract.digest;
-                        self.state.know(&api, take.number, known);
-                        self.state.dirty.remove(&api);
-                        if mine {
-                            self.metrics.deployments.inc();
-                            tracing::info!(%api, number = take.number, "a deployment was taken");
-                            // What is beyond the history limit now is seen at the next look.
-                            let (decision, _) = self.decide_one(&api);
-                            self.sweep(&api, &decision.sweep);
-                            decided.push((api, stages));
-                        } else {
-                            open.push(api);
-                        }
-                    }
-                    Err(error) => {
-                        tracing::warn!(%api, number = take.number, %error, "a deployment cannot be taken; it is tried again");
-                        self.metrics.failures.inc();
-                        self.later([api], false);
-                    }
-                }
-            }
-        }
-        self.later(open, false);
-        decided
-    }
-
-    fn decide_one(&self, api: &ObjectKey) -> (Decision, Vec<Decided>) {
-        let stages = self.state.stages_of(api);
-        let keys: Vec<StageKey> = stages.iter().map(|(key, _)| stage_key(key)).collect();
-        let contract = self.state.apis.get(api).and_then(|object| object.contract.as_ref());
-        let known = self.state.deployments.get(api);
-        let digests: BTreeMap<u64, Digest> =
-            known.into_iter().flatten().map(|(number, known)| (*number, known.digest.clone())).collect();
-        let views = stages.iter().zip(&keys).map(|((_, stage), key)| self.view(key, stage)).collect();
-        let mut decision = decide(&Situation {
-            contract: contract.map(|contract| Candidate {
-                digest: &contract.digest,
-                description: contract.description.as_deref(),
-                sound: contract.is_sound(),
-            }),
-            deployments: &digests,
-            stages: views,
-        });
-        let stages = stages
-            .into_iter()
-            .zip(std::mem::take(&mut decision.stages))
-            .map(|((key, stage), decision)| Decided { key, stage, decision })
             .collect();
-        (decision, stages)
-    }
-
-    fn view<'a>(&'a self, key: &'a StageKey, stage: &'a Stage) -> StageView<'a> {
-        let annotation = |name: &str| stage.metadata.annotations.as_ref()?.get(name).map(String::as_str);
-        let index = self.index_of(key).map(|(_, _, index)| index);
-        StageView {
-            key,
-            policy: stage.spec.deploy_policy.unwrap_or(DeployPolicy::Automatic),
-            history_limit: stage.spec.history_limit,
-            canary: stage.spec.canary.as_ref().map(|canary| canary.deployment),
-            rollback_to: annotation(ROLLBACK_TO),
-            deploy: annotation(DEPLOY),
-            promote_canary: annotation(PROMOTE_CANARY),
-            live: index.and_then(|index| index.deployment),
-            pin: index.and_then(|index| index.pin.as_deref()),
-            handled_deploy: self.state.served.get(key).and_then(|served| served.handled_deploy.as_deref()),
-        }
-    }
-
-    fn sweep(&mut self, api: &ObjectKey, numbers: &BTreeSet<u64>) {
-        for number in numbers {
-            let known = self.state.deployments.get(api).and_then(|all| all.get(number));
-            let parts = known.map_or(1, |known| known.parts);
-            tokio::spawn(deploy::remove(self.client.clone(), api.clone(), *number, parts));
-        }
-    }
-
-    /// Reads the deployments that are served and are not what the ApiDefinition says now.
-    async fn fetch_contracts(&mut self, decided: &[(ObjectKey, Vec<Decided>)]) {
-        let mut fetch = BTreeMap::new();
-        for (api, stages) in decided {
-            let numbers = stages.iter().flat_map(|one| [one.decision.live, one.decision.canary]).flatten();
-            for number in numbers {
-                let known = self.state.deployments.get(api).and_then(|all| all.get(&number));
-                if let (None, Some(known)) = (self.contract(api, number), known) {
-                    fetch.insert((api.clone(), number), known.clone());
+        let secrets: BTreeSet<ObjectKey> = stages
+            .iter()
+            .flat_map(|(_, stage)| secrets_of(&stage.spec).map(|name| ObjectKey::new(&api.namespace, name)))
+            .collect();
+        let secrets: Vec<ObjectKey> = secrets.into_iter().collect();
+        self.cluster.fetch(&self.client, Kind::Secret, &secrets).await?;
+        let mut decided = self.decide(api, contract.as_deref(), &stages);
+        if let Some(take) = decided.take.take().filter(|_| self.leads) {
+            let Some(contract) = &contract else { return Ok(()) };
+            let object = self.cluster.world.api_definitions.get(api);
+            let by = object.and_then(|object| author(object)).map(str::to_owned);
+            let created = Timestamp::from_second(Timestamp::now().as_second())?.to_string();
+            match history::take(&self.client, contract, &take, by.as_deref(), &created).await? {
+                Some(meta) => {
+                    self.vitals.deployments.inc();
+                    self.vitals.writes.with_label_values(&["deployment"]).inc();
+                    self.histories.entry(api.clone()).or_default().insert(take.number, meta);
+                }
+                // What its taker made of it decides; the watch tells.
+                None => {
+                    self.again.insert(api.clone());
+                    return Ok(());
                 }
             }
         }
-        let client = self.client.clone();
-        let results: Vec<_> = futures_util::stream::iter(fetch)
-            .map(|((api, number), known)| {
-                let client = client.clone();
-                async move {
-                    let result = deploy::read(&client, &api, number, &known).await;
-                    (api, number, result)
-                }
+        for (decision, (key, stage)) in std::mem::take(&mut decided.stages).into_iter().zip(&stages) {
+            self.stage(api, key, stage, decision, contract.as_ref()).await?;
+        }
+        if self.leads {
+            for number in decided.sweep {
+                let Some(meta) = self.histories.get(api).and_then(|known| known.get(&number)).cloned() else {
+                    continue;
+                };
+                history::remove(&self.client, api, number, &meta).await?;
+                self.vitals.writes.with_label_values(&["deployment"]).inc();
+                self.histories.entry(api.clone()).or_default().remove(&number);
+            }
+        }
+        self.reports.api(api);
+        Ok(())
+    }
+
+    /// The contract of an ApiDefinition as it is now.
+    async fn contract(&mut self, api: &ObjectKey) -> anyhow::Result<Option<Arc<Contract>>> {
+        let Some(object) = self.cluster.world.api_definitions.get(api).cloned() else {
+            self.contracts.remove(api);
+            return Ok(None);
+        };
+        if let Some(contract) = self.contracts.get(api) {
+            return Ok(Some(Arc::clone(contract)));
+        }
+        let maps: Vec<ObjectKey> =
+            config_maps_of(&object.spec).map(|name| ObjectKey::new(&api.namespace, name)).collect();
+        self.cluster.fetch(&self.client, Kind::ConfigMap, &maps).await?;
+        let contract = Arc::new(Contract::read(api, &object.spec, &self.cluster.world.config_maps));
+        self.contracts.insert(api.clone(), Arc::clone(&contract));
+        Ok(Some(contract))
+    }
+
+    fn decide(&self, api: &ObjectKey, contract: Option<&Contract>, stages: &[(StageKey, Arc<Stage>)]) -> Decision {
+        let none = history::Deployments::new();
+        let deployments = self.histories.get(api).unwrap_or(&none);
+        let staged: Vec<Staged<'_>> = stages
+            .iter()
+            .map(|(key, stage)| {
+                let reported = stage.status.as_ref().and_then(|status| status.handled_deploy.as_deref());
+                let handled_deploy = self.handled.get(key).map(String::as_str).or(reported);
+                Staged { key, stage, index: self.delivered(key, stage), handled_deploy }
             })
-            .buffer_unordered(PARALLEL)
-            .collect()
-            .await;
-        for (api, number, result) in results {
-            match result {
-                Ok(contract) => drop(self.state.kept.insert((api, number), Arc::new(contract))),
-                Err(error) => {
-                    tracing::warn!(%api, number, %error, "a deployment cannot be read");
-                    self.metrics.failures.inc();
-                    if matches!(error, deploy::DeployError::Kube(_)) {
-                        self.later([api], false);
-                    }
-                }
-            }
-        }
+            .collect();
+        decision(contract, deployments, &staged)
     }
 
-    /// The contract of a deployment, if it is at hand.
-    fn contract(&self, api: &ObjectKey, number: u64) -> Option<Arc<Contract>> {
-        let digest = &self.state.deployments.get(api)?.get(&number)?.digest;
-        let current = self.state.apis.get(api).and_then(|object| object.contract.as_ref());
-        let current = current.filter(|contract| contract.digest == *digest && contract.is_sound());
-        current.or_else(|| self.state.kept.get(&(api.clone(), number))).cloned()
+    /// What the index Secret of a Stage says.
+    fn delivered(&self, key: &StageKey, stage: &Stage) -> Option<&Index> {
+        let object = self.object(key, stage)?;
+        self.indexes.get(&object)?.index.as_ref()
     }
 
-    fn forget_contracts(&mut self, dirty: &BTreeSet<ObjectKey>) {
-        let mut used: BTreeSet<(ObjectKey, u64)> = BTreeSet::new();
-        for api in dirty {
-            for (key, stage) in self.state.stages_of(api) {
-                let served = self.state.served.get(&stage_key(&key));
-                let canary = stage.spec.canary.as_ref().map(|canary| canary.deployment);
-                used.extend(
-                    [served.and_then(|served| served.live), canary].into_iter().flatten().map(|n| (api.clone(), n)),
-                );
-            }
-        }
-        let apis = &self.state.apis;
-        self.state.kept.retain(|key, contract| {
-            let current = apis.get(&key.0).and_then(|object| object.contract.as_ref());
-            !dirty.contains(&key.0)
-                || (used.contains(key) && !current.is_some_and(|now| now.digest == contract.digest && now.is_sound()))
-        });
+    fn object(&self, key: &StageKey, stage: &Stage) -> Option<ObjectKey> {
+        let gateway = self.gateway_of(stage)?;
+        Some(ObjectKey::new(&gateway.bundle_namespace, stage_object(key, gateway)))
     }
 
-    /// Compiles one Stage, unless it has seen the very same.
-    async fn compile(&mut self, api: &ObjectKey, one: Decided) -> StageKey {
-        let Decided { key: object, stage, decision } = one;
-        let StageDecision { key, live, canary, promoted, pin, handled_deploy, waiting, problems } = decision;
-        let current = self.state.apis.get(api).and_then(|object| object.contract.clone());
-        let base = live.map(|number| (number, self.contract(api, number)));
-        let mut trouble = None;
-        let mut unreadable = |number: u64| {
-            trouble.get_or_insert(format!("deployment {number} of {api} cannot be read; what was served goes on"));
+    pub(super) fn gateway_of(&self, stage: &Stage) -> Option<&GatewayConfig> {
+        self.config.gateway(stage.spec.gateway.as_deref().unwrap_or("default"))
+    }
+
+    /// Compiles one Stage for what was decided.
+    async fn stage(
+        &mut self,
+        api: &ObjectKey,
+        key: &StageKey,
+        stage: &Stage,
+        decision: StageDecision,
+        current: Option<&Arc<Contract>>,
+    ) -> anyhow::Result<()> {
+        let object = ObjectKey::new(&key.namespace, &key.name);
+        self.reports.stage(&object);
+        let Some(gateway) = self.gateway_of(stage).map(GatewayConfig::compiler) else {
+            self.programs.remove(key);
+            return Ok(());
         };
-        let contract = match &base {
-            Some((_, Some(contract))) => Some(Arc::clone(contract)),
-            Some((number, None)) => {
-                unreadable(*number);
-                None
-            }
-            None => current,
+        // Nothing deployed: compiled for what there is to say about it, and not served.
+        let number = decision.live;
+        let contract = match number {
+            Some(number) => self.deployed(api, number, current).await?,
+            None => current.cloned(),
         };
-        let canary = match canary.map(|number| (number, self.contract(api, number))) {
-            Some((deployment, Some(contract))) => CanaryInputs::Share { deployment, contract },
-            Some((number, None)) => {
-                unreadable(number);
-                CanaryInputs::None
-            }
-            None if promoted => CanaryInputs::Promoted,
+        let Some(contract) = contract else {
+            self.programs.remove(key);
+            return Ok(());
+        };
+        let canary = match decision.canary {
+            Some(deployment) => self.deployed(api, deployment, current).await?.map(|contract| (deployment, contract)),
+            None => None,
+        };
+        let mut inputs = attach_stage(&self.cluster.world, &object, stage, &contract, &gateway);
+        inputs.deployment = number.unwrap_or(0);
+        inputs.canary = match canary {
+            Some((deployment, contract)) => CanaryInputs::Share { deployment, contract },
+            None if decision.promoted => CanaryInputs::Promoted,
             None => CanaryInputs::None,
         };
-        let name = stage.spec.gateway.as_deref().unwrap_or("default");
-        let gateway = self.gateway(name).cloned();
-        let before = self.state.served.get(&key);
-        let mut compiled = None;
-        if let (Some(contract), None) = (&contract, &trouble) {
-            let settings = gateway.as_ref().or(self.config.gateways.first());
-            let settings = settings.map_or_else(compile::Gateway::dev, crate::config::Gateway::compile);
-            let mut inputs = attach_stage(&self.state.world, &object, &stage, contract, &settings);
-            inputs.deployment = live.unwrap_or(0);
-            inputs.canary = canary;
-            let digest = inputs.digest();
-            let lends = gateway.as_ref().is_some_and(|it| it.aws_credential_namespaces.contains(&object.namespace));
-            compiled = match before.filter(|before| before.inputs.as_ref() == Some(&digest)) {
-                Some(before) => before.unit.clone().map(|unit| (digest, unit)),
-                None => {
-                    self.metrics.compiled.inc();
-                    let unit = compile_stage(&inputs);
-                    Some((digest, Arc::new(if lends { unit } else { without_environment(unit) })))
-                }
-            };
+        if let Some(handled) = &decision.handled_deploy {
+            self.handled.insert(key.clone(), handled.clone());
         }
-        let usable = gateway.is_some() && live.is_some();
-        let unsound = usable && compiled.as_ref().is_some_and(|(_, unit)| !unit.compiled);
-        let missing = (compiled.is_none() || unsound) && before.is_none_or(|before| before.good.is_none());
-        // What a compiler that is newer refuses was delivered by an older one: that goes on.
-        let found = match (missing && live.is_some(), self.index_of(&key).map(|(at, ..)| at)) {
-            (true, Some(at)) => deliver::found(&self.client, &at).await,
-            _ => None,
-        };
-        let served = self.state.served.entry(key.clone()).or_default();
-        let old = served.good.clone();
-        served.problems = problems;
-        served.trouble = trouble;
-        served.waiting = waiting;
-        served.live = live;
-        served.unknown_gateway = gateway.is_none();
-        served.undelivered = None;
-        if let Some((digest, unit)) = compiled {
-            served.inputs = Some(digest);
-            served.unit = Some(Arc::clone(&unit));
-            if usable && unit.compiled {
-                served.found = false;
-                served.good = Some(unit);
-                served.pin = pin;
-                served.handled_deploy = handled_deploy;
-            } else if usable && served.good.is_none() {
-                served.found = found.is_some();
-                served.pin = pin;
-                served.good = Some(match found {
-                    Some(bundle) => Arc::new(Unit { bundle: Some(bundle), ..(*unit).clone() }),
-                    None => unit,
-                });
+        let before = self.programs.get(key);
+        let generation = stage.metadata.generation.unwrap_or(0);
+        let mut program = Program::compile(before, &inputs, decision, generation, None);
+        if number.is_none() {
+            program.served = None;
+        } else if !program.unit.compiled && before.is_none_or(|before| before.served.is_none()) {
+            // After a restart, what was delivered is what last compiled.
+            if let Some(last) = self.last(key, stage, &program.unit).await? {
+                program.served = Some(last);
             }
-        } else if contract.is_none() && live.is_none() {
-            served.unit = None;
-            served.inputs = None;
         }
-        if joined(old.as_deref()) != joined(served.good.as_deref()) {
-            self.state.relink = true;
-        }
-        key
+        self.programs.insert(key.clone(), program);
+        Ok(())
     }
 
-    /// Writes the bundles of these Stages that are others than what is delivered.
-    async fn deliver_stages(&mut self, stages: &[StageKey]) {
-        let mut writes = Vec::new();
-        let mut aside = Vec::new();
-        for key in stages {
-            let Some(served) = self.state.served.get(key).filter(|served| !served.found) else { continue };
-            let Some(unit) = &served.good else { continue };
-            let (Some(bundle), Some(gateway)) = (&unit.bundle, self.gateway(&unit.gateway)) else { continue };
-            let subject = Subject::Stage(key.clone());
-            let at = ObjectKey::new(gateway.bundle_namespace.clone(), subject.object_name(&gateway.name));
-            let held = self.state.held.get(&at);
-            let same = held.is_some_and(|held| {
-                let index = held.index.as_ref();
-                held.gateway == gateway.name
-                    && index.is_some_and(|index| {
-                        index.digest == bundle.digest
-                            && index.deployment == Some(bundle.deployment)
-                            && index.pin == served.pin
-                    })
-            });
-            let sidecar = gateway.is_sidecar(key);
-            if same && !sidecar {
-                continue;
+    /// The unit of the bundle that is in the cluster.
+    async fn last(&self, key: &StageKey, stage: &Stage, unit: &Unit) -> anyhow::Result<Option<Arc<Unit>>> {
+        let Some(object) = self.object(key, stage).filter(|object| self.indexes.contains_key(object)) else {
+            return Ok(None);
+        };
+        match read_back(&self.client, &object).await {
+            Ok(bundle) => Ok(bundle.map(|bundle| Arc::new(Unit { bundle: Some(bundle), ..unit.clone() }))),
+            Err(crate::deliver::ReadBackError::Kube(error)) => Err(error.into()),
+            Err(error) => {
+                tracing::error!(stage = %key, %error, "the delivered bundle cannot be read back");
+                Ok(None)
             }
-            let (index, payload) = match deliver::pack(bundle, subject, Some(bundle.deployment), served.pin.clone()) {
-                Ok(packed) => packed,
+        }
+    }
+
+    /// The contract of a deployment: the current one if that is it.
+    async fn deployed(
+        &mut self,
+        api: &ObjectKey,
+        number: u64,
+        current: Option<&Arc<Contract>>,
+    ) -> anyhow::Result<Option<Arc<Contract>>> {
+        let meta = self.histories.get(api).and_then(|known| known.get(&number)).cloned();
+        let Some(meta) = meta else {
+            // A follower has not taken it; a snapshot that was deleted by hand cannot be compiled.
+            return Ok(current.cloned());
+        };
+        if let Some(current) = current.filter(|current| current.digest == meta.digest) {
+            return Ok(Some(Arc::clone(current)));
+        }
+        let at = (api.clone(), number);
+        if let Some(kept) = self.kept.get(&at) {
+            return Ok(Some(Arc::clone(kept)));
+        }
+        let contract = Arc::new(history::contract(&self.client, api, number, &meta).await?);
+        self.kept.insert(at, Arc::clone(&contract));
+        Ok(Some(contract))
+    }
+
+    /// What shall be in the cluster of the Stages of these APIs, and of no Stage any more.
+    fn want_stages(&mut self, dirty: &BTreeSet<ObjectKey>) {
+        let stays = |wanted: &Wanted| match &wanted.subject {
+            Subject::Stage(key) => self.programs.contains_key(key),
+            Subject::Host(_) => true,
+        };
+        let mut wanted = std::mem::take(&mut self.wanted);
+        wanted.retain(|_, wanted| stays(wanted));
+        for (key, program) in self.programs.iter().filter(|(_, program)| dirty.contains(&program.unit.api)) {
+            let Some(stage) = self.cluster.world.stages.get(&ObjectKey::new(&key.namespace, &key.name)) else {
+                continue;
+            };
+            let (Some(object), Some(gateway)) = (self.object(key, stage), self.gateway_of(stage)) else { continue };
+            let Some(bundle) = program.bundle().filter(|bundle| bundle.deployment > 0) else { continue };
+            wanted.insert(
+                object,
+                Wanted {
+                    gateway: gateway.name.clone(),
+                    subject: Subject::Stage(key.clone()),
+                    deployment: Some(bundle.deployment),
+                    pin: program.decision.pin.clone(),
+                    content: Content::Stage(bundle.clone()),
+                },
+            );
+        }
+        self.wanted = wanted;
+    }
+
+    /// Hosts with their certificates.
+    async fn want_hosts(&mut self) -> anyhow::Result<()> {
+        let linked = std::mem::take(&mut self.hosts.bundles);
+        let mut wanted = Vec::with_capacity(linked.len());
+        let mut failed = None;
+        for ((name, host), bundle) in &linked {
+            let Some(gateway) = self.config.gateway(name) else { continue };
+            let subject = Subject::Host(host.clone());
+            let object = ObjectKey::new(&gateway.bundle_namespace, subject.object_name(name));
+            let content = match &bundle.certificate {
+                Certificate::Pem { .. } => bundle.clone(),
+                Certificate::Local => match self.certificates.for_host(gateway, bundle).await {
+                    Ok(certificate) => Stamped::new(HostBundle { certificate, ..HostBundle::clone(bundle) }),
+                    Err(error) => {
+                        tracing::error!(host, %error, "a host has no certificate");
+                        failed = Some(error);
+                        continue;
+                    }
+                },
+            };
+            let content = Content::Host(content);
+            wanted.push((object, Wanted { gateway: name.clone(), subject, deployment: None, pin: None, content }));
+        }
+        self.hosts.bundles = linked;
+        self.wanted.retain(|_, wanted| matches!(wanted.subject, Subject::Stage(_)) || failed.is_some());
+        self.wanted.extend(wanted);
+        failed.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// Writes what differs, and removes what nobody wants.
+    async fn deliver(&mut self) {
+        let differs = |(key, wanted): &(&ObjectKey, &Wanted)| {
+            self.indexes.get(*key).is_none_or(|known| !wanted.is_delivered(known))
+        };
+        // Stages first: a host may name one that is new.
+        let mut writes: Vec<(&ObjectKey, &Wanted)> = self.wanted.iter().filter(differs).collect();
+        writes.sort_by_key(|(_, wanted)| matches!(wanted.subject, Subject::Host(_)));
+        let client = &self.client;
+        let written: Vec<_> = stream::iter(writes)
+            .map(|(key, wanted)| {
+                let known = self.indexes.get(key);
+                async move { (key.clone(), wanted.subject.clone(), wanted.write(client, key, known).await) }
+            })
+            .buffered(WRITES)
+            .collect()
+            .await;
+        for (key, subject, outcome) in written {
+            self.vitals.writes.with_label_values(&[subject.kind()]).inc();
+            match outcome {
+                Ok(known) => {
+                    self.undelivered.remove(&key);
+                    self.indexes.insert(key, known);
+                }
+                // The watch tells what it is now, and the next pass goes by that.
+                Err(DeliverError::Conflict) => self.retry(&subject),
                 Err(error) => {
-                    aside.push((key.clone(), error.to_string()));
+                    tracing::warn!(%subject, %error, "a bundle cannot be written");
+                    self.vitals.errors.with_label_values(&["deliver"]).inc();
+                    self.undelivered.insert(key, error.to_string());
+                    self.retry(&subject);
+                }
+            }
+            if let Subject::Stage(stage) = subject {
+                self.reports.stage(&ObjectKey::new(&stage.namespace, &stage.name));
+            }
+        }
+        self.deliver_beside().await;
+        self.remove_unwanted().await;
+    }
+
+    fn retry(&mut self, subject: &Subject) {
+        match subject {
+            Subject::Stage(key) => self.again.extend(self.programs.get(key).map(|program| program.unit.api.clone())),
+            Subject::Host(_) => {
+                self.again.extend(self.programs.values().next().map(|program| program.unit.api.clone()))
+            }
+        }
+    }
+
+    /// Bundles of sidecars, beside their Stages.
+    async fn deliver_beside(&mut self) {
+        for gateway in self.config.gateways.clone() {
+            for sidecar in &gateway.sidecars {
+                let key = StageKey { namespace: sidecar.namespace.clone(), name: sidecar.stage.clone() };
+                let object = ObjectKey::new(&gateway.bundle_namespace, stage_object(&key, &gateway));
+                let Some(wanted) = self.wanted.get(&object) else { continue };
+                let digest = wanted.content.digest().clone();
+                if self.beside.get(&key) == Some(&digest) {
                     continue;
                 }
-            };
-            if sidecar {
-                let written = deliver::sidecar(&self.client, key, &gateway.name, index.clone(), payload.clone()).await;
-                if let Err(error) = written {
-                    tracing::warn!(stage = %key, %error, "the bundle of a sidecar cannot be written");
-                    aside.push((key.clone(), error.to_string()));
+                let stage = ObjectKey::new(&key.namespace, &key.name);
+                match wanted.write_beside(&self.client, &stage).await {
+                    Ok(()) => drop(self.beside.insert(key, digest)),
+                    Err(error) => {
+                        tracing::warn!(stage = %key, %error, "the bundle of a sidecar cannot be written");
+                        self.vitals.errors.with_label_values(&["deliver"]).inc();
+                        self.undelivered.insert(object, error.to_string());
+                        self.retry(&Subject::Stage(key));
+                    }
                 }
-            }
-            if !same {
-                let (gateway, replaces) = (gateway.name.clone(), held.map(|held| held.version));
-                writes.push((key.clone(), Write { key: at, gateway, index, replaces, payload }));
             }
         }
-        for (key, error) in aside {
-            if let Some(served) = self.state.served.get_mut(&key) {
-                served.undelivered = Some(error);
-            }
+    }
+
+    /// Removes bundles of Stages and hosts that are gone. What only cannot be compiled or read stays.
+    async fn remove_unwanted(&mut self) {
+        // While an API waits for another try, what it needs is not known.
+        if !self.again.is_empty() {
+            return;
         }
-        let client = self.client.clone();
-        let mut results = std::pin::pin!(
-            futures_util::stream::iter(writes)
-                .map(|(stage, write)| {
-                    let client = client.clone();
-                    async move {
-                        let key = write.key.clone();
-                        (stage, key, deliver::write(&client, write).await)
-                    }
-                })
-                .buffer_unordered(PARALLEL)
-        );
-        while let Some((stage, at, result)) = results.next().await {
-            let api =
-                self.state.served.get(&stage).and_then(|served| served.good.as_ref()).map(|unit| unit.api.clone());
-            match result {
-                Ok((at, held)) => {
-                    self.metrics.delivered.inc();
-                    self.delivered.insert(stage.clone(), Instant::now());
-                    let old = self.state.held.get(&at).and_then(|held| held.index.clone());
-                    let new = held.index.clone();
-                    self.hold(at, held);
-                    self.announce(&stage, old.as_ref(), new.as_ref());
+        let unwanted = |key: &ObjectKey, known: &crate::collect::KnownIndex| {
+            let about = known.index.as_ref().map(|index| &index.subject);
+            match about {
+                Some(Subject::Stage(stage)) => {
+                    let moved = self.wanted.get(key).is_none()
+                        && self.programs.contains_key(stage)
+                        && self.programs.get(stage).is_some_and(|program| program.bundle().is_some());
+                    moved || !self.has_stage(stage)
                 }
-                Err(DeliverError::Conflict) => {
-                    match deliver::look(&self.client, &at).await {
-                        Ok(Some(held)) => self.hold(at, held),
-                        Ok(None) => drop(self.state.held.remove(&at)),
-                        Err(error) => tracing::warn!(%stage, %error, "the bundle cannot be read"),
-                    }
-                    self.later(api, false);
-                }
+                Some(Subject::Host(_)) => !self.wanted.contains_key(key),
+                // Unreadable, and nobody writes it anew.
+                None => !self.wanted.contains_key(key),
+            }
+        };
+        let remove: Vec<ObjectKey> =
+            self.indexes.iter().filter(|(key, known)| unwanted(key, known)).map(|(key, _)| key.clone()).collect();
+        for key in remove {
+            let secrets: Api<k8s_openapi::api::core::v1::Secret> = Api::namespaced(self.client.clone(), &key.namespace);
+            match secrets.delete(&key.name, &DeleteParams::default()).await {
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
                 Err(error) => {
-                    tracing::warn!(%stage, %error, "the bundle cannot be written; it is tried again");
-                    self.metrics.failures.inc();
-                    if let Some(served) = self.state.served.get_mut(&stage) {
-                        served.undelivered = Some(error.to_string());
-                    }
-                    self.later(api, false);
+                    tracing::warn!(%key, %error, "a bundle that nobody needs cannot be removed");
+                    continue;
                 }
+                Ok(_) => self.vitals.writes.with_label_values(&["removal"]).inc(),
+            }
+            self.indexes.remove(&key);
+        }
+    }
+
+    /// Forgets what nothing refers to any more.
+    fn forget(&mut self) {
+        let served: BTreeSet<(ObjectKey, u64)> = self
+            .programs
+            .values()
+            .flat_map(|program| {
+                let api = program.unit.api.clone();
+                [program.decision.live, program.decision.canary]
+                    .into_iter()
+                    .flatten()
+                    .map(move |number| (api.clone(), number))
+            })
+            .collect();
+        self.kept.retain(|at, _| served.contains(at));
+        let world = &self.cluster.world;
+        let mut used: BTreeSet<(Kind, ObjectKey)> = BTreeSet::new();
+        for (key, api) in &world.api_definitions {
+            used.extend(config_maps_of(&api.spec).map(|name| (Kind::ConfigMap, ObjectKey::new(&key.namespace, name))));
+        }
+        for (key, stage) in &world.stages {
+            used.extend(secrets_of(&stage.spec).map(|name| (Kind::Secret, ObjectKey::new(&key.namespace, name))));
+        }
+        self.cluster.retain(|kind, key| used.contains(&(kind, key.clone())));
+    }
+
+    /// What is left over: deployments of APIs that are gone, parts of bundles that no index names, certificates that end.
+    pub(super) async fn sweep(&mut self) {
+        if self.certificates.due(Timestamp::now()) {
+            self.hosts.invalidate();
+            self.everything();
+        }
+        let world = &self.cluster.world;
+        let is_orphan = |api: &&ObjectKey| {
+            !world.api_definitions.contains_key(*api) && stages_of(api, &world.stages).next().is_none()
+        };
+        let orphans: Vec<ObjectKey> = self.histories.keys().filter(is_orphan).cloned().collect();
+        self.orphaned.retain(|api, _| orphans.contains(api));
+        for api in orphans {
+            let since = *self.orphaned.entry(api.clone()).or_insert_with(Instant::now);
+            if since.elapsed() < ORPHANS_STAY {
+                continue;
+            }
+            for (number, meta) in self.histories.get(&api).cloned().unwrap_or_default() {
+                if let Err(error) = history::remove(&self.client, &api, number, &meta).await {
+                    tracing::warn!(%api, number, %error, "a deployment that nobody needs cannot be removed");
+                }
+            }
+        }
+        for namespace in self.config.bundle_namespaces().into_iter().map(str::to_owned).collect::<Vec<_>>() {
+            if let Err(error) = self.sweep_parts(&namespace).await {
+                tracing::warn!(namespace, %error, "parts of bundles cannot be swept");
             }
         }
     }
 
-    /// Remembers a Secret that was written or read, unless the watch was faster.
-    pub(super) fn hold(&mut self, at: ObjectKey, held: crate::collect::Held) {
-        if self.state.held.get(&at).is_none_or(|known| known.version < held.version) {
-            self.state.held.insert(at, held);
+    async fn sweep_parts(&self, namespace: &str) -> Result<(), kube::Error> {
+        let secrets: Api<k8s_openapi::api::core::v1::Secret> = Api::namespaced(self.client.clone(), namespace);
+        let parts = kube::api::ListParams::default().labels(&format!("{}=part", bundle::object::KIND_LABEL));
+        let named: BTreeSet<&String> =
+            self.indexes.values().filter_map(|known| known.index.as_ref()).flat_map(|index| &index.parts).collect();
+        let old = |created: Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>| {
+            created.is_none_or(|time| Timestamp::now().as_second() - time.0.as_second() > PARTS_STAY)
+        };
+        for part in secrets.list_metadata(&parts).await? {
+            let Some(name) = part.metadata.name.filter(|name| !named.contains(name)) else { continue };
+            if old(part.metadata.creation_timestamp.as_ref()) {
+                secrets.delete(&name, &DeleteParams::default()).await.map(drop)?;
+            }
         }
+        Ok(())
     }
-}
-
-enum Fetched {
-    ConfigMap(ConfigMap),
-    Secret(Secret),
-}
-
-pub(super) fn stage_key(key: &ObjectKey) -> StageKey {
-    StageKey { namespace: key.namespace.clone(), name: key.name.clone() }
-}
-
-/// What of a unit decides about hosts: while it is the same they need not be linked again.
-fn joined(unit: Option<&Unit>) -> Option<impl PartialEq + '_> {
-    let unit = unit?;
-    let served = unit.bundle.is_some();
-    Some((&unit.api, &unit.stage_name, &unit.gateway, &unit.hosts, unit.default_host, &unit.created, served))
-}
-
-/// The namespace may not use the proxies' own AWS credentials: calls that would need them fail.
-fn without_environment(mut unit: Unit) -> Unit {
-    let missing = || Credentials::Missing { secret: "of the gateway: it lends this namespace none".to_owned() };
-    let Some(bundle) = &unit.bundle else { return unit };
-    if bundle.aws.credentials != Credentials::Environment {
-        return unit;
-    }
-    let mut content = (*bundle.content).clone();
-    content.aws.credentials = missing();
-    if let Some(canary) = &mut content.canary {
-        canary.stage.aws.credentials = missing();
-    }
-    unit.bundle = Some(Stamped::new(content));
-    unit
 }

@@ -14,15 +14,14 @@ use futures_util::FutureExt;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
 
-use crate::accept::WireError;
 use crate::accept::activity::{Activity, Order, Phase};
 use crate::accept::redirect::redirect;
 use crate::accept::request::{Connection, handle};
 use crate::accept::socket::{NotTls, Socket};
+use crate::accept::{Way, WireError};
 use crate::exchange::Client;
 use crate::observe::metrics::connection::Connection as Meters;
 use crate::worker::Worker;
@@ -41,7 +40,7 @@ const PING_EVERY: Duration = Duration::from_secs(60);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Serves a connection in a task of this core.
-pub fn spawn(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, secure: bool) {
+pub fn spawn(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, way: Way) {
     let activity = Activity::new(Arc::clone(&worker.clock), worker.age());
     let place = Rc::new(worker.connections.add(activity));
     let worker = Rc::clone(worker);
@@ -49,13 +48,16 @@ pub fn spawn(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, secure: b
         let meters = worker.core.observer.connection();
         // Small answers must not wait for the acknowledgement of the one before. A socket that refuses is dead.
         if let (Ok(()), Ok(local)) = (stream.set_nodelay(true), stream.local_addr()) {
-            let socket = Socket::new(stream, Arc::clone(&place.activity), secure);
-            let client = Client::new(peer, local, None);
+            let socket = Socket::new(stream, Arc::clone(&place.activity), way == Way::Tls);
+            let mut client = Client::new(peer, local, None);
+            if way == Way::Plain {
+                client.scheme = "http";
+            }
             let connection = Connection { core: Rc::clone(&worker.core), client: Arc::new(client), place };
-            if secure {
-                serve_tls(&worker, socket, connection, meters).await;
-            } else {
-                serve_redirect(&worker, socket, connection, meters).await;
+            match way {
+                Way::Tls => serve_tls(&worker, socket, connection, meters).await,
+                Way::Plain => serve_plain(socket, connection, meters).await,
+                Way::Redirect => serve_redirect(&worker, socket, connection, meters).await,
             }
         }
     });
@@ -90,7 +92,27 @@ async fn serve_tls(worker: &Worker, socket: Socket, mut connection: Connection, 
     }
 }
 
-async fn serve_http1(stream: TlsStream<Socket>, connection: Connection) {
+/// HTTP in clear text. Only HTTP/2 with prior knowledge begins with `PRI`.
+async fn serve_plain(socket: Socket, connection: Connection, mut meters: Meters) {
+    meters.established();
+    let activity = Arc::clone(&connection.place.activity);
+    activity.enter(Phase::Header);
+    let begins = {
+        let mut begins = pin!(socket.begins_with(b"PRI"));
+        obeying(&activity, |cx| begins.as_mut().poll(cx)).await
+    };
+    match begins {
+        Ok(Ok(true)) => serve_http2(socket, connection).await,
+        Ok(Ok(false)) => serve_http1(socket, connection).await,
+        // The client is gone, or has asked nothing in time.
+        Ok(Err(_)) | Err(_) => {}
+    }
+}
+
+async fn serve_http1<T>(stream: T, connection: Connection)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let connection = Rc::new(connection);
     let activity = &connection.place.activity;
     let service = service_fn(|request| {
@@ -120,7 +142,10 @@ async fn serve_http1(stream: TlsStream<Socket>, connection: Connection) {
     }
 }
 
-async fn serve_http2(stream: TlsStream<Socket>, connection: Connection) {
+async fn serve_http2<T>(stream: T, connection: Connection)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let connection = Rc::new(connection);
     let activity = &connection.place.activity;
     // Not an `async` block around it: that would make room for the request's state twice.

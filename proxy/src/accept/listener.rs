@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::accept::connection;
+use crate::accept::{Way, connection};
 use crate::worker::Worker;
 
 /// Waiting connections the kernel keeps; it caps this at `net.core.somaxconn`.
@@ -46,8 +46,7 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<StdListener> {
 }
 
 /// Accepts until stopped; what the kernel has accepted by then is still served, or its clients would be reset.
-/// `secure` tells HTTPS from the redirect.
-pub async fn accept(worker: Rc<Worker>, listener: TcpListener, secure: bool, mut stopped: watch::Receiver<()>) {
+pub async fn accept(worker: Rc<Worker>, listener: TcpListener, way: Way, mut stopped: watch::Receiver<()>) {
     loop {
         let accepted = tokio::select! {
             biased;
@@ -55,7 +54,7 @@ pub async fn accept(worker: Rc<Worker>, listener: TcpListener, secure: bool, mut
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => place(&worker, stream, peer, secure),
+            Ok((stream, peer)) => place(&worker, stream, peer, way),
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 // Out of descriptors or memory: what is open may end meanwhile.
@@ -65,20 +64,22 @@ pub async fn accept(worker: Rc<Worker>, listener: TcpListener, secure: bool, mut
         }
     }
     while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
-        connection::spawn(&worker, stream, peer, secure);
+        connection::spawn(&worker, stream, peer, way);
     }
 }
 
 /// Serves a fresh connection here, or on a core that has far fewer.
-fn place(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, secure: bool) {
-    if secure && let Some(worker) = worker.less_loaded() {
+fn place(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, way: Way) {
+    if way != Way::Redirect
+        && let Some(worker) = worker.less_loaded()
+    {
         // A socket leaves this runtime's reactor by becoming a plain one.
         if let Ok(stream) = stream.into_std() {
             worker.hand_over(stream, peer);
         }
         return;
     }
-    connection::spawn(worker, stream, peer, secure);
+    connection::spawn(worker, stream, peer, way);
 }
 
 /// Errors that concern the connection being accepted, not the listener.

@@ -2,13 +2,14 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use http::header::UPGRADE;
 use http::{HeaderValue, Method, Request, Response};
 use hyper::ext::Protocol;
 
-use crate::accept::activity::{Busy, Place};
+use crate::accept::activity::{Busy, Order, Place};
 use crate::accept::{Incoming, Upgrade};
 use crate::body::Body;
 use crate::core::Core;
@@ -26,6 +27,10 @@ pub async fn handle(connection: Rc<Connection>, mut request: Request<Incoming>) 
     let received = Instant::now();
     let Connection { core, client, place } = &*connection;
     let busy = Busy::new(&place.activity);
+    if core.shared.draining.load(Ordering::Relaxed) {
+        // The answer says `Connection: close`, or GOAWAY goes before it: the next one goes to another proxy.
+        place.activity.give(Order::Leave);
+    }
     let upgrade = upgrade(&mut request, place);
     let (parts, incoming) = request.into_parts();
     let mut body = Body::wire(incoming);

@@ -27,6 +27,26 @@ pub struct NotTls;
 const HANDSHAKE_RECORD: u8 = 0x16;
 
 impl Socket {
+    /// Whether the first bytes are these. Reads nothing.
+    ///
+    /// # Errors
+    /// When the client is gone.
+    pub async fn begins_with(&self, bytes: &[u8]) -> io::Result<bool> {
+        let mut seen = [0; 8];
+        let wanted = bytes.len().min(seen.len());
+        loop {
+            let count = self.stream.peek(&mut seen[..wanted]).await?;
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            if count == wanted || bytes.get(..count) != seen.get(..count) {
+                return Ok(seen.get(..count) == Some(bytes));
+            }
+            // What is there stays readable: only time tells whether more has come.
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    }
+
     pub fn new(stream: TcpStream, activity: Arc<Activity>, expect_tls: bool) -> Self {
         Self { stream, activity, expect_tls }
     }

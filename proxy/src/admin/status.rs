@@ -5,8 +5,10 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use bundle::object::Subject;
 use bundle::{Digest, StageKey};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::live::{Broken, Live, Stage};
 use crate::observe::clock::rfc3339;
@@ -14,9 +16,20 @@ use crate::observe::clock::rfc3339;
 /// Findings, rejected bundles, and refused routes of one stage that are shown; the rest are counted.
 const SHOWN: usize = 200;
 
+/// Stages and hosts that are remembered to be gone.
+const MAX_GONE: usize = 10_000;
+
+/// Formats of bundles that this proxy reads.
+const FORMATS: [u32; 1] = [bundle::FORMAT];
+
 /// The latest state of loading. Told by whoever loads, asked by the admin port.
-#[derive(Default)]
-pub struct Status(Mutex<State>);
+pub struct Status {
+    state: Mutex<State>,
+    /// Tells the number of changes to whoever waits for the next.
+    told: watch::Sender<u64>,
+    /// Of this process: counters of another one say nothing here.
+    instance: String,
+}
 
 #[derive(Default)]
 struct State {
@@ -27,6 +40,17 @@ struct State {
     draining: bool,
     /// Goes up with every change of what `/loaded` shows.
     changes: u64,
+    hosts: BTreeMap<Box<str>, LoadedHost>,
+    /// What is served no more, and with which change it went.
+    gone: BTreeMap<Subject, u64>,
+    /// Whoever knows only less than this gets everything: the memory of what is gone has a bound.
+    complete_since: u64,
+}
+
+/// One host that is served.
+struct LoadedHost {
+    digest: Digest,
+    changed: u64,
 }
 
 /// One stage that is served.
@@ -41,6 +65,8 @@ struct Loaded {
     since: SystemTime,
     routes: usize,
     refused: Vec<RefusedRoute>,
+    /// The change with which it was loaded.
+    changed: u64,
 }
 
 /// A route that answers 500.
@@ -73,16 +99,43 @@ pub enum Severity {
     Warning,
 }
 
-/// A stage's bundle that could not be read; the one before it stays.
+/// A bundle that could not be read; the one before it stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RejectedBundle {
-    pub stage: StageKey,
-    /// Digest of the bundle that should be running.
-    pub wanted: Digest,
+    /// What it came in: the Secret's name, or a file's.
+    pub object: String,
+    /// What it is about, if that can be told.
+    pub subject: Option<Subject>,
+    /// Digest of the bundle that should be running, if that can be told.
+    pub wanted: Option<Digest>,
     pub message: String,
 }
 
+impl Default for Status {
+    fn default() -> Self {
+        let instance = format!("{:016x}", fastrand::u64(..));
+        Self { state: Mutex::default(), told: watch::Sender::new(0), instance }
+    }
+}
+
 impl Status {
+    /// Resolves when more than `since` changes have been made, or when draining begins.
+    pub async fn changed(&self, since: u64) {
+        let mut told = self.told.subscribe();
+        // The sender lives as long as this.
+        drop(told.wait_for(|&changes| changes > since).await);
+    }
+
+    /// Whether counters of `instance` can be compared with this process's.
+    pub fn knows(&self, instance: &str, since: u64) -> bool {
+        let state = self.lock();
+        instance == self.instance && since <= state.changes && since >= state.complete_since
+    }
+
+    fn tell(&self, state: &State) {
+        self.told.send_replace(if state.draining { u64::MAX } else { state.changes });
+    }
+
     /// A set of bundles has been made live. Stages that did not change keep their `since` and what was broken.
     pub fn loaded(&self, live: &Live, broken: &[Broken]) {
         self.loaded_at(live, broken, SystemTime::now());
@@ -90,6 +143,7 @@ impl Status {
 
     fn loaded_at(&self, live: &Live, broken: &[Broken], now: SystemTime) {
         let mut state = self.lock();
+        let change = state.changes + 1;
         let mut before = state.stages.take();
         let mut changed = before.is_none();
         let mut stages = BTreeMap::new();
@@ -99,14 +153,20 @@ impl Status {
                 Some(known) => known,
                 None => {
                     changed = true;
-                    Loaded::of(stage, broken, now)
+                    state.gone.remove(&Subject::Stage(stage.key.clone()));
+                    Loaded::of(stage, broken, (now, change))
                 }
             };
             stages.insert(stage.key.clone(), loaded);
         }
-        changed |= before.is_some_and(|gone| !gone.is_empty());
+        for key in before.into_iter().flatten().map(|(key, _)| key) {
+            changed = true;
+            state.gone.insert(Subject::Stage(key), change);
+        }
         state.stages = Some(stages);
+        changed |= state.hosts(live, change);
         state.changes += u64::from(changed);
+        self.tell(&state);
     }
 
     /// What is wrong with what users wrote, now; it replaces what was told before.
@@ -115,6 +175,7 @@ impl Status {
         if state.findings != findings {
             state.findings = findings;
             state.changes += 1;
+            self.tell(&state);
         }
     }
 
@@ -124,12 +185,15 @@ impl Status {
         if state.rejected != rejected {
             state.rejected = rejected;
             state.changes += 1;
+            self.tell(&state);
         }
     }
 
     /// No more requests, please.
     pub fn draining(&self) {
-        self.lock().draining = true;
+        let mut state = self.lock();
+        state.draining = true;
+        self.tell(&state);
     }
 
     /// Whether requests can be served, and a text that says why not or what is wrong all the same.
@@ -144,8 +208,7 @@ impl Status {
             text.push_str(&format!("{finding}\n"));
         }
         for rejected in state.rejected.iter().take(SHOWN) {
-            let RejectedBundle { stage, wanted, message } = rejected;
-            text.push_str(&format!("error: Stage {stage}: bundle {}: {message}\n", wanted.short()));
+            text.push_str(&format!("error: {rejected}\n"));
         }
         let more = state.findings.len().saturating_sub(SHOWN) + state.rejected.len().saturating_sub(SHOWN);
         if more > 0 {
@@ -154,11 +217,32 @@ impl Status {
         (ready, text)
     }
 
-    /// What `/loaded` shows.
-    pub fn json(&self) -> Value {
+    /// What `/loaded` shows: everything, or what has changed since a number of changes.
+    pub fn json(&self, since: Option<u64>) -> Value {
         let state = self.lock();
-        let stages: Vec<Value> = state.stages.iter().flatten().map(|(key, loaded)| loaded.json(key)).collect();
+        let new = |changed: u64| since.is_none_or(|since| changed > since);
+        let stages: Vec<Value> = state
+            .stages
+            .iter()
+            .flatten()
+            .filter(|(_, loaded)| new(loaded.changed))
+            .map(|(key, loaded)| loaded.json(key))
+            .collect();
+        let host = |(name, host): (&Box<str>, &LoadedHost)| json!({"host": name, "digest": host.digest.as_str()});
+        let hosts: Vec<Value> = state.hosts.iter().filter(|(_, host)| new(host.changed)).map(host).collect();
+        let (mut gone_stages, mut gone_hosts) = (Vec::new(), Vec::new());
+        for (subject, _) in state.gone.iter().filter(|&(_, &changed)| since.is_some() && new(changed)) {
+            match subject {
+                Subject::Stage(key) => gone_stages.push(json!({"namespace": key.namespace, "name": key.name})),
+                Subject::Host(host) => gone_hosts.push(json!(host)),
+            }
+        }
         json!({
+            "instance": self.instance,
+            "full": since.is_none(),
+            "formats": FORMATS,
+            "hosts": hosts,
+            "gone": {"stages": gone_stages, "hosts": gone_hosts},
             "changes": state.changes,
             "loaded": state.stages.is_some(),
             "draining": state.draining,
@@ -171,26 +255,60 @@ impl Status {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Every change is whole before anything can panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
+    /// Compares the hosts that are live with those that were; true if something has changed.
+    fn hosts(&mut self, live: &Live, change: u64) -> bool {
+        let mut changed = false;
+        let mut before = std::mem::take(&mut self.hosts);
+        for (name, digest) in live.hosts.digests() {
+            let host = match before.remove(&*name).filter(|host| host.digest == *digest) {
+                Some(known) => known,
+                None => {
+                    changed = true;
+                    self.gone.remove(&Subject::Host(name.to_string()));
+                    LoadedHost { digest: digest.clone(), changed: change }
+                }
+            };
+            self.hosts.insert(name, host);
+        }
+        for (name, _) in before {
+            changed = true;
+            self.gone.insert(Subject::Host(name.into()), change);
+        }
+        if self.gone.len() > MAX_GONE {
+            self.gone.clear();
+            self.complete_since = change;
+        }
+        changed
+    }
+
     fn rejected_json(&self, rejected: &RejectedBundle) -> Value {
-        let RejectedBundle { stage, wanted, message } = rejected;
-        let running = self.stages.as_ref().and_then(|stages| stages.get(stage)).map(|loaded| loaded.digest.as_str());
-        json!({
-            "namespace": stage.namespace,
-            "name": stage.name,
-            "wanted": wanted.as_str(),
-            "running": running,
-            "message": message,
-        })
+        let RejectedBundle { object, subject, wanted, message } = rejected;
+        let wanted = wanted.as_ref().map(Digest::as_str);
+        let mut value = json!({"object": object, "wanted": wanted, "message": message});
+        match subject {
+            Some(Subject::Stage(key)) => {
+                let running = self.stages.as_ref().and_then(|stages| stages.get(key));
+                value["namespace"] = json!(key.namespace);
+                value["name"] = json!(key.name);
+                value["running"] = json!(running.map(|loaded| loaded.digest.as_str()));
+            }
+            Some(Subject::Host(host)) => {
+                value["host"] = json!(host);
+                value["running"] = json!(self.hosts.get(&**host).map(|loaded| loaded.digest.as_str()));
+            }
+            None => {}
+        }
+        value
     }
 }
 
 impl Loaded {
-    fn of(stage: &Stage, broken: &[Broken], since: SystemTime) -> Self {
+    fn of(stage: &Stage, broken: &[Broken], (since, changed): (SystemTime, u64)) -> Self {
         let mut refused: Vec<RefusedRoute> = Vec::new();
         for route in &stage.routes {
             if let Some(refusal) = route.action.refusal() {
@@ -217,6 +335,7 @@ impl Loaded {
             since,
             routes: stage.routes.len(),
             refused,
+            changed,
         }
     }
 
@@ -248,6 +367,20 @@ impl ReportedFinding {
             "reason": reason,
             "message": message,
         })
+    }
+}
+
+impl fmt::Display for RejectedBundle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { object, subject, wanted, message } = self;
+        match subject {
+            Some(subject) => write!(f, "{subject}: bundle ")?,
+            None => write!(f, "{object}: bundle ")?,
+        }
+        if let Some(wanted) = wanted {
+            write!(f, "{}", wanted.short())?;
+        }
+        write!(f, ": {message}")
     }
 }
 

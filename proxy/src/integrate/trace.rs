@@ -71,7 +71,7 @@ pub fn forward(exchange: &Exchange, headers: &mut HeaderMap) {
     };
     headers.append(&FORWARDED_FOR, forwarded_for);
     headers.append(&FORWARDED_PORT, port.clone());
-    headers.append(&FORWARDED_PROTO, HeaderValue::from_static("https"));
+    headers.append(&FORWARDED_PROTO, HeaderValue::from_static(exchange.client.scheme));
 }
 
 fn joined<'a>(before: impl Iterator<Item = &'a [u8]>, address: &[u8]) -> HeaderValue {

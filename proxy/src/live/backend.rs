@@ -51,6 +51,14 @@ impl Backend {
 }
 
 impl Target {
+    /// Namespace and name, of a Service.
+    pub fn service(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::Url(_) => None,
+            Self::Service { namespace, name, .. } => Some((namespace, name)),
+        }
+    }
+
     /// Where it is, and what is put before a path there.
     ///
     /// # Errors

@@ -69,6 +69,14 @@ impl Hosts {
         Self(Arc::new(names))
     }
 
+    /// Every host by its name, wildcards as they are written, and the digest of its bundle.
+    pub fn digests(&self) -> impl Iterator<Item = (Box<str>, &Digest)> {
+        let Names { exact, wildcard, any } = &*self.0;
+        let exact = exact.iter().map(|(name, host)| (name.clone(), &host.digest));
+        let wildcard = wildcard.iter().map(|(name, host)| (format!("*.{name}").into_boxed_str(), &host.digest));
+        exact.chain(wildcard).chain(any.iter().map(|host| ("*".into(), &host.digest)))
+    }
+
     /// The host that answers for a name: its own, a wildcard's, or the one for names nobody else claims.
     pub fn find(&self, name: &str) -> Option<&Host> {
         let Names { exact, wildcard, any } = &*self.0;

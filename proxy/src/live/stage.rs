@@ -77,6 +77,27 @@ pub enum Action {
 }
 
 impl Action {
+    /// Namespace and name of the Service that is asked, if it is one.
+    pub fn service(&self) -> Option<(&str, &str)> {
+        fn of_function(function: &lambda::Function) -> Option<(&str, &str)> {
+            match &function.callee {
+                lambda::Callee::Stage(target) => target.service(),
+                lambda::Callee::Amazon { .. } => None,
+            }
+        }
+        match self {
+            Self::Backend(backend) => backend.target.service(),
+            Self::LambdaProxy(lambda) => of_function(&lambda.function),
+            Self::Lambda(lambda) => of_function(&lambda.function),
+            Self::Refuse(_)
+            | Self::Mock(_)
+            | Self::Http(_)
+            | Self::HttpProxy(_)
+            | Self::AwsService(_)
+            | Self::AwsAction(_) => None,
+        }
+    }
+
     /// Why the route answers 500, if it does.
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {

@@ -62,19 +62,13 @@ impl LocalCertificates for NoCertificates {
 }
 
 pub(crate) fn shared(access_log: AccessLog) -> Arc<Shared> {
-    Arc::new(Shared {
-        live: Default::default(),
-        generation: Default::default(),
-        draining: Default::default(),
-        metrics: Default::default(),
-        access_log,
-        status: Default::default(),
-    })
+    Arc::new(Shared { access_log, ..Shared::default() })
 }
 
 fn core(access_log: AccessLog) -> Rc<Core> {
     let options = Options {
         https: SocketAddr::from(([127, 0, 0, 1], 0)),
+        plain: false,
         http: None,
         admin: None,
         workers: 1,
@@ -82,6 +76,9 @@ fn core(access_log: AccessLog) -> Rc<Core> {
         timeouts: Default::default(),
         certificates: Arc::new(NoCertificates),
         services: Default::default(),
+        endpoints: Default::default(),
+        egress: Default::default(),
+        lends_aws_credentials: Default::default(),
     };
     Core::new(0, Arc::new(options), shared(access_log)).expect("the system has randomness")
 }

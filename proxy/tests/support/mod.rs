@@ -51,6 +51,7 @@ impl Gateway {
 fn options(https: SocketAddr, timeouts: Timeouts, certificates: Certificates) -> Options {
     Options {
         https,
+        plain: false,
         http: None,
         admin: None,
         workers: 2,
@@ -58,6 +59,9 @@ fn options(https: SocketAddr, timeouts: Timeouts, certificates: Certificates) ->
         timeouts,
         certificates: Arc::new(certificates),
         services: BTreeMap::new(),
+        endpoints: Default::default(),
+        egress: Default::default(),
+        lends_aws_credentials: Default::default(),
     }
 }
 

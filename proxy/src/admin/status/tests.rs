@@ -46,16 +46,16 @@ fn since_and_what_is_broken_stay_with_the_digest() {
     let (one, two) = (stage("prod", "1", &["/a"]), stage("test", "1", &[]));
     let broken = Broken { stage: one.key.clone(), route: String::new(), message: "a pattern is too large".into() };
     status.loaded_at(&live(&[&one]), &[broken], at(0));
-    assert_eq!(status.json()["changes"], 1);
+    assert_eq!(status.json(None)["changes"], 1);
     status.loaded_at(&live(&[&one]), &[], at(1));
-    assert_eq!(status.json()["changes"], 1);
+    assert_eq!(status.json(None)["changes"], 1);
     status.loaded_at(&live(&[&one, &two]), &[], at(2));
-    let json = status.json();
+    let json = status.json(None);
     assert_eq!(json["changes"], 2);
     assert_eq!(
         json["stages"][0],
         serde_json::json!({
-            "namespace": "shop", "name": "orders-prod", "api": "orders", "stageName": "prod", "deployment": 7,
+            "namespace": "shop", "name": "orders-prod", "api": "orders", "stageName": "prod", "deployment": 7, "canary": null,
             "digest": Digest::of(b"1").as_str(), "since": "1970-01-01T00:00:00.000Z", "routes": 1, "refusedTotal": 2,
             "refused": [
                 {"route": "GET /a", "reason": "Broken", "message": "does not work"},
@@ -66,7 +66,7 @@ fn since_and_what_is_broken_stay_with_the_digest() {
     assert_eq!(json["stages"][1]["since"], "1970-01-01T00:00:02.000Z");
 
     status.loaded_at(&live(&[&stage("prod", "2", &["/a"])]), &[], at(3));
-    let json = status.json();
+    let json = status.json(None);
     assert_eq!((&json["changes"], &json["stages"][0]["since"]), (&3.into(), &"1970-01-01T00:00:03.000Z".into()));
     assert_eq!(json["stages"].as_array().unwrap().len(), 1);
 }
@@ -76,10 +76,15 @@ fn wanted_and_running() {
     let status = Status::default();
     let one = stage("prod", "1", &[]);
     status.loaded(&live(&[&one]), &[]);
-    let rejected = RejectedBundle { stage: one.key.clone(), wanted: Digest::of(b"2"), message: "not zstd".into() };
+    let rejected = RejectedBundle {
+        object: "sg-stage-1".into(),
+        subject: Some(Subject::Stage(one.key.clone())),
+        wanted: Some(Digest::of(b"2")),
+        message: "not zstd".into(),
+    };
     status.rejected(vec![rejected.clone()]);
     status.rejected(vec![rejected]);
-    let json = status.json();
+    let json = status.json(None);
     assert_eq!(json["changes"], 2);
     assert_eq!(json["rejected"][0]["wanted"], Digest::of(b"2").as_str());
     assert_eq!(json["rejected"][0]["running"], Digest::of(b"1").as_str());
@@ -90,7 +95,7 @@ fn wanted_and_running() {
 fn lists_have_a_bound() {
     let status = Status::default();
     status.findings(vec![finding(); SHOWN + 5]);
-    let json = status.json();
+    let json = status.json(None);
     assert_eq!(json["findings"].as_array().unwrap().len(), SHOWN);
     assert_eq!(json["findingsTotal"], SHOWN + 5);
     assert!(status.ready().1.ends_with("and 5 more\n"));

@@ -48,6 +48,7 @@ pub(super) fn options() -> Options {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     Options {
         https: any,
+        plain: false,
         http: None,
         admin: None,
         workers: 1,
@@ -55,6 +56,9 @@ pub(super) fn options() -> Options {
         timeouts: Default::default(),
         certificates: Arc::new(NoCertificates),
         services: BTreeMap::new(),
+        endpoints: Default::default(),
+        egress: Default::default(),
+        lends_aws_credentials: Default::default(),
     }
 }
 

@@ -1,0 +1,494 @@
+//! The whole of it on a node: what a user installs, applies, changes and rolls back, and what must not be noticed.
+//!
+//! Every step that changes something runs under load, and no request may fail.
+
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic too")]
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use e2e::cluster::{Cluster, Depth, shared};
+use e2e::https::{Https, Trust};
+use e2e::load::{Goal, Load, Tally};
+use e2e::program::{root, run};
+
+const HOST: &str = "shop.shop.apis.example.com";
+const PROXIES: &str = "deployment/stagegate-proxy-default";
+const OPERATOR: &str = "deployment/stagegate-operator";
+/// Clients of the load, and requests a second of each.
+const CLIENTS: usize = 8;
+const RATE: u32 = 25;
+
+#[test]
+fn what_a_user_does_and_what_nobody_notices() {
+    let Some(cluster) = shared(Depth::Nodes { count: 1, metrics: true }) else { return };
+    cluster.enter().unwrap();
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(scenario(cluster))
+        .unwrap();
+}
+
+async fn scenario(cluster: &'static Cluster) -> anyhow::Result<()> {
+    let node = Node::install(cluster)?;
+    node.applied().await?;
+    node.changed_and_rolled_back().await?;
+    node.broken().await?;
+    node.certificate_rotated().await?;
+    node.canary().await?;
+    node.operator_killed().await?;
+    node.upgraded().await?;
+    node.scaled().await?;
+    node.without_api_server().await
+}
+
+/// An installation.
+struct Node {
+    cluster: &'static Cluster,
+    stagegate: PathBuf,
+}
+
+impl Node {
+    fn install(cluster: &'static Cluster) -> anyhow::Result<Self> {
+        let images = std::env::var_os("STAGEGATE_IMAGES").map(PathBuf::from);
+        let images = images.context("STAGEGATE_IMAGES names the folder with operator.tar and proxy.tar")?;
+        cluster.load_images(&[&images.join("operator.tar"), &images.join("proxy.tar")])?;
+        let chart = |name: &str| root().join("charts").join(name).display().to_string();
+        cluster.helm(["install", "stagegate-crds", &chart("stagegate-crds")])?;
+        let values = "proxy.service.type=NodePort,proxy.replicas=3,proxy.accessLog=false,clusterRanges={10.96.0.0/16,10.244.0.0/16}";
+        let install = [
+            "install",
+            "stagegate",
+            &chart("stagegate"),
+            "--namespace",
+            "stagegate",
+            "--create-namespace",
+            "--set",
+            values,
+        ];
+        cluster.helm(install)?;
+        let node = Self {
+            cluster,
+            stagegate: std::env::var_os("STAGEGATE").map(PathBuf::from).context("STAGEGATE names the command line")?,
+        };
+        node.rolled_out(OPERATOR)?;
+        node.rolled_out(PROXIES)?;
+        step("installed, everything is ready");
+        Ok(node)
+    }
+
+    async fn applied(&self) -> anyhow::Result<()> {
+        let examples = root().join("deploy/examples/kubernetes").display().to_string();
+        self.cluster.kubectl(["apply", "-f", &examples])?;
+        self.kubectl(&["-n", "shop", "rollout", "status", "deployment/shop", "--timeout=90s"])?;
+        self.kubectl(&["-n", "shop", "wait", "--for=condition=Programmed", "stage/shop-prod", "--timeout=30s"])?;
+        self.answers("/prod/version", r#"{"version": "1.0"}"#, Duration::from_secs(5)).await?;
+        let mut pods = BTreeSet::new();
+        for _ in 0..40 {
+            pods.insert(self.get("/prod/hostname").await?.1);
+        }
+        assert_eq!(pods.len(), 2, "straight to both pods: {pods:?}");
+        step("applied, 200 through the Service, requests go to both pods");
+        Ok(())
+    }
+
+    async fn changed_and_rolled_back(&self) -> anyhow::Result<()> {
+        let load = self.load("/prod/hostname").await?;
+        self.version("1.1")?;
+        self.answers("/prod/version", r#"{"version": "1.1"}"#, Duration::from_secs(10)).await?;
+        // The pods of the backend are replaced meanwhile, one by one.
+        self.kubectl(&["-n", "shop", "rollout", "restart", "deployment/shop"])?;
+        self.kubectl(&["-n", "shop", "rollout", "status", "deployment/shop", "--timeout=90s"])?;
+        self.stagegate(&["rollback", "shop-prod", "1", "-n", "shop"])?;
+        self.answers("/prod/version", r#"{"version": "1.0"}"#, Duration::from_secs(2)).await?;
+        self.stagegate(&["rollback", "shop-prod", "--unpin", "-n", "shop"])?;
+        self.answers("/prod/version", r#"{"version": "1.1"}"#, Duration::from_secs(2)).await?;
+        // As a user without our command line does it.
+        self.kubectl(&["-n", "shop", "annotate", "stage/shop-prod", "stagegate.dev/rollback-to=previous"])?;
+        self.answers("/prod/version", r#"{"version": "1.0"}"#, Duration::from_secs(10)).await?;
+        self.kubectl(&["-n", "shop", "annotate", "stage/shop-prod", "stagegate.dev/rollback-to-"])?;
+        self.answers("/prod/version", r#"{"version": "1.1"}"#, Duration::from_secs(10)).await?;
+        no_failures("change, backend's rollout, rollback, unpin", load.stop().await)
+    }
+
+    async fn broken(&self) -> anyhow::Result<()> {
+        let patch = r#"[{"op": "replace", "path": "/spec/openapi/paths/~1version/get/x-amazon-apigateway-integration/type", "value": "mok"}]"#;
+        self.kubectl(&["-n", "shop", "patch", "apidefinition/shop", "--type=json", "-p", patch])?;
+        self.kubectl(&["-n", "shop", "wait", "--for=condition=Accepted=false", "apidefinition/shop", "--timeout=10s"])?;
+        let path = "jsonpath={.status.conditions[?(@.type==\"Accepted\")].message}";
+        let message = self.kubectl(&["-n", "shop", "get", "apidefinition/shop", "-o", path])?;
+        assert!(message.contains("/spec/openapi/paths/~1version/get"), "says where: {message}");
+        assert_eq!(self.get("/prod/version").await?.1, r#"{"version": "1.1"}"#);
+        self.version("1.2")?;
+        self.answers("/prod/version", r#"{"version": "1.2"}"#, Duration::from_secs(10)).await?;
+        step("a broken document changes nothing and says where it is broken");
+        Ok(())
+    }
+
+    async fn certificate_rotated(&self) -> anyhow::Result<()> {
+        let host = "api.example.com";
+        let first = self.certificate(host)?;
+        let patch = r#"{"spec": {"hosts": [{"name": "api.example.com", "tls": {"secretName": "api"}}]}}"#;
+        self.kubectl(&["-n", "shop", "patch", "stage/shop-prod", "--type=merge", "-p", patch])?;
+        self.trusted(host, &first).await?;
+        let load = Load::start(
+            &Goal { address: self.address()?, host: host.to_owned(), path: "/version".to_owned(), trust: first },
+            2,
+            RATE,
+        );
+        let second = self.certificate(host)?;
+        let began = Instant::now();
+        self.trusted(host, &second).await?;
+        let took = began.elapsed();
+        // Connections that are open go on; new ones see the new certificate.
+        let tally = load.stop().await;
+        assert!(tally.answers.values().sum::<u64>() > 0 && took < Duration::from_secs(10), "{took:?} {tally:?}");
+        step(&format!("a rotated certificate is shown after {took:.1?}"));
+        Ok(())
+    }
+
+    async fn canary(&self) -> anyhow::Result<()> {
+        let live = self.live()?;
+        let patch = r#"{"spec": {"canary": {"deployment": 1, "percent": 10}}}"#;
+        self.kubectl(&["-n", "shop", "patch", "stage/shop-prod", "--type=merge", "-p", patch])?;
+        self.answers("/prod/version", r#"{"version": "1.0"}"#, Duration::from_secs(10)).await?;
+        let mut connection = self.connect().await?;
+        let mut canary = 0;
+        for _ in 0..3000 {
+            canary += u32::from(connection.get("/prod/version").await?.body.ends_with(br#""1.0"}"#));
+        }
+        // Five standard deviations on either side.
+        assert!((218..=382).contains(&canary), "{canary} of 3000 is no tenth");
+        self.stagegate(&["promote", "shop-prod", "-n", "shop"])?;
+        for _ in 0..50 {
+            assert_eq!(self.get("/prod/version").await?.1, r#"{"version": "1.0"}"#);
+        }
+        self.kubectl(&[
+            "-n",
+            "shop",
+            "patch",
+            "stage/shop-prod",
+            "--type=json",
+            "-p",
+            r#"[{"op": "remove", "path": "/spec/canary"}]"#,
+        ])?;
+        self.kubectl(&["-n", "shop", "annotate", "stage/shop-prod", "stagegate.dev/promote-canary-"])?;
+        self.answers("/prod/version", r#"{"version": "1.2"}"#, Duration::from_secs(10)).await?;
+        assert_eq!(self.live()?, live);
+        step(&format!("a canary of 10 % gets {canary} of 3000 requests; promoted it gets all"));
+        Ok(())
+    }
+
+    async fn operator_killed(&self) -> anyhow::Result<()> {
+        let load = self.load("/prod/version").await?;
+        self.kubectl(&[
+            "-n",
+            "stagegate",
+            "delete",
+            "pods",
+            "-l",
+            "app.kubernetes.io/name=stagegate-operator",
+            "--force",
+            "--grace-period=0",
+        ])?;
+        self.version("1.3")?;
+        let began = Instant::now();
+        self.answers("/prod/version", r#"{"version": "1.3"}"#, Duration::from_secs(40)).await?;
+        let took = began.elapsed();
+        self.rolled_out(OPERATOR)?;
+        no_failures(&format!("every operator killed; the next change is live after {took:.1?}"), load.stop().await)
+    }
+
+    async fn upgraded(&self) -> anyhow::Result<()> {
+        let load = self.load("/prod/hostname").await?;
+        for what in [PROXIES, OPERATOR] {
+            self.kubectl(&["-n", "stagegate", "rollout", "restart", what])?;
+            self.rolled_out(what)?;
+        }
+        // The last of the old proxies are still draining.
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        no_failures("rolling upgrade of the proxies and of the operator", load.stop().await)
+    }
+
+    async fn scaled(&self) -> anyhow::Result<()> {
+        let load = self.load("/prod/hostname").await?;
+        for replicas in ["1", "3", "1", "3"] {
+            self.kubectl(&["-n", "stagegate", "scale", PROXIES, &format!("--replicas={replicas}")])?;
+            self.rolled_out(PROXIES)?;
+            tokio::time::sleep(Duration::from_secs(8)).await;
+        }
+        no_failures("3 → 1 → 3 → 1 → 3 replicas", load.stop().await)?;
+        // The same by an autoscaler, which measures with metrics-server.
+        let chart = root().join("charts/stagegate").display().to_string();
+        let values = "proxy.autoscaling.enabled=true,proxy.autoscaling.minReplicas=1,proxy.autoscaling.maxReplicas=4,proxy.autoscaling.cpuPercent=1,proxy.resources.requests.cpu=20m";
+        self.cluster.helm([
+            "upgrade",
+            "stagegate",
+            &chart,
+            "--namespace",
+            "stagegate",
+            "--reuse-values",
+            "--set",
+            values,
+        ])?;
+        self.rolled_out(PROXIES)?;
+        let load = self.load("/prod/hostname").await?;
+        let replicas = || self.kubectl(&["-n", "stagegate", "get", PROXIES, "-o", "jsonpath={.status.readyReplicas}"]);
+        let deadline = Instant::now() + Duration::from_secs(150);
+        while replicas()? != "4" {
+            if Instant::now() > deadline {
+                bail!("the autoscaler made {} of 4 replicas", replicas()?);
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        no_failures("an autoscaler that measures makes 4 replicas", load.stop().await)
+    }
+
+    async fn without_api_server(&self) -> anyhow::Result<()> {
+        let pods = self.proxies()?;
+        let (restarted, others) = pods.split_first().context("there are proxies")?;
+        let trust = self.trust()?;
+        let goal = |ip: &str| -> anyhow::Result<Goal> {
+            let address = format!("{ip}:8443").parse()?;
+            Ok(Goal { address, host: HOST.to_owned(), path: "/prod/version".to_owned(), trust: trust.clone() })
+        };
+        let loads: Vec<Load> =
+            others.iter().map(|(_, ip)| Ok(Load::start(&goal(ip)?, 2, RATE))).collect::<anyhow::Result<_>>()?;
+        let down = Instant::now();
+        let api_server = ApiServer::stop()?;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        kill_container(&restarted.0)?;
+        let killed = Instant::now();
+        // From the moment that it runs again: how soon the node starts it is the node's matter.
+        let cold = goal(&restarted.1)?;
+        let mut reachable = None;
+        loop {
+            if tokio::net::TcpStream::connect(cold.address).await.is_ok() {
+                reachable.get_or_insert_with(Instant::now);
+            }
+            if let Ok(mut connection) = Https::connect(cold.address, HOST, &trust).await
+                && let Ok(answer) = connection.get("/prod/version").await
+                && answer.status == 200
+            {
+                break;
+            }
+            if killed.elapsed() > Duration::from_secs(40) {
+                bail!("a proxy that starts while the API server is down does not serve");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let took = reachable.map_or(Duration::ZERO, |since| since.elapsed());
+        assert!(took < Duration::from_secs(5), "served {took:?} after it was reachable");
+        tokio::time::sleep(Duration::from_secs(60).saturating_sub(down.elapsed())).await;
+        drop(api_server);
+        for load in loads {
+            no_failures("the API server is away for a minute", load.stop().await)?;
+        }
+        step(&format!("a proxy restarted meanwhile serves {took:.1?} after it can be reached"));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.version("1.4").is_err() {
+            if Instant::now() > deadline {
+                bail!("the API server does not come back");
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        self.answers("/prod/version", r#"{"version": "1.4"}"#, Duration::from_secs(60)).await?;
+        step("the API server is back, and the next change goes through");
+        Ok(())
+    }
+
+    /// Sets the version that the document answers.
+    fn version(&self, version: &str) -> anyhow::Result<()> {
+        let path = "/spec/openapi/paths/~1version/get/x-amazon-apigateway-integration";
+        let patch = format!(
+            r#"[{{"op": "replace", "path": "{path}/type", "value": "mock"}},
+                {{"op": "replace", "path": "{path}/responses/default/responseTemplates/application~1json", "value": "{{\"version\": \"{version}\"}}"}}]"#
+        );
+        self.kubectl(&["-n", "shop", "patch", "apidefinition/shop", "--type=json", "-p", &patch]).map(drop)
+    }
+
+    /// A new key and certificate for a host, in the Secret `api`; who trusts it.
+    fn certificate(&self, host: &str) -> anyhow::Result<Trust> {
+        let folder = tempfile::tempdir()?;
+        let (key, certificate) = (folder.path().join("tls.key"), folder.path().join("tls.crt"));
+        let subject = format!("/CN={host}");
+        let names = format!("subjectAltName=DNS:{host}");
+        run(
+            Command::new("openssl")
+                .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
+                .args(["-subj", &subject, "-addext", &names, "-keyout"])
+                .arg(&key)
+                .arg("-out")
+                .arg(&certificate),
+            "",
+        )?;
+        let text = |path: &PathBuf| std::fs::read_to_string(path);
+        let secret = serde_json::json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+            "metadata": {"name": "api", "namespace": "shop"},
+            "stringData": {"tls.crt": text(&certificate)?, "tls.key": text(&key)?},
+        });
+        self.cluster.kubectl_with(["apply", "-f", "-"], &secret.to_string())?;
+        Trust::new(text(&certificate)?.as_bytes())
+    }
+
+    /// Waits until every proxy shows a certificate that is trusted.
+    async fn trusted(&self, host: &str, trust: &Trust) -> anyhow::Result<()> {
+        for (pod, ip) in self.proxies()? {
+            let address: SocketAddr = format!("{ip}:8443").parse()?;
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while let Err(error) = Https::connect(address, host, trust).await {
+                if Instant::now() > deadline {
+                    bail!("{pod} does not show the certificate: {error:#}");
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Number of the live deployment.
+    fn live(&self) -> anyhow::Result<String> {
+        self.kubectl(&["-n", "shop", "get", "stage/shop-prod", "-o", "jsonpath={.status.deployment}"])
+    }
+
+    /// Names and addresses of the proxies.
+    fn proxies(&self) -> anyhow::Result<Vec<(String, String)>> {
+        let path = "jsonpath={range .items[*]}{.metadata.name} {.status.podIP}{\"\\n\"}{end}";
+        let pods = ["-n", "stagegate", "get", "pods", "-l", "app.kubernetes.io/name=stagegate-proxy", "-o", path];
+        let text = self.kubectl(&pods)?;
+        Ok(text
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .map(|(name, ip)| (name.to_owned(), ip.to_owned()))
+            .collect())
+    }
+
+    /// The Service of the proxies.
+    fn address(&self) -> anyhow::Result<SocketAddr> {
+        let ip = self.kubectl(&[
+            "-n",
+            "stagegate",
+            "get",
+            "service/stagegate-proxy-default",
+            "-o",
+            "jsonpath={.spec.clusterIP}",
+        ])?;
+        Ok(format!("{ip}:443").parse()?)
+    }
+
+    fn trust(&self) -> anyhow::Result<Trust> {
+        let path = "jsonpath={.data.ca\\.crt}";
+        let text = self.kubectl(&["-n", "stagegate", "get", "secret/stagegate-local-ca", "-o", path])?;
+        Trust::new(run(Command::new("base64").arg("-d"), &text)?.as_bytes())
+    }
+
+    async fn connect(&self) -> anyhow::Result<Https> {
+        Https::connect(self.address()?, HOST, &self.trust()?).await
+    }
+
+    async fn get(&self, path: &str) -> anyhow::Result<(u16, String)> {
+        let answer = self.connect().await?.get(path).await?;
+        Ok((answer.status, String::from_utf8_lossy(&answer.body).into_owned()))
+    }
+
+    /// Waits until a path answers a text.
+    async fn answers(&self, path: &str, body: &str, within: Duration) -> anyhow::Result<()> {
+        let deadline = Instant::now() + within;
+        let (address, trust) = (self.address()?, self.trust()?);
+        loop {
+            let answer = async { Https::connect(address, HOST, &trust).await?.get(path).await }.await;
+            match &answer {
+                Ok(answer) if answer.status == 200 && answer.body == body => return Ok(()),
+                _ if Instant::now() > deadline => bail!("{path} does not answer {body}, but {answer:?}"),
+                _ => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    }
+
+    async fn load(&self, path: &str) -> anyhow::Result<Load> {
+        let goal =
+            Goal { address: self.address()?, host: HOST.to_owned(), path: path.to_owned(), trust: self.trust()? };
+        let load = Load::start(&goal, CLIENTS, RATE);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        Ok(load)
+    }
+
+    fn rolled_out(&self, what: &str) -> anyhow::Result<()> {
+        let outcome = self.kubectl(&["-n", "stagegate", "rollout", "status", what, "--timeout=120s"]);
+        if outcome.is_err() {
+            // What is needed to see why.
+            eprintln!("{}", self.kubectl(&["-n", "stagegate", "get", "pods", "-o", "wide"]).unwrap_or_default());
+            eprintln!("{}", self.kubectl(&["-n", "stagegate", "logs", what, "--tail=30"]).unwrap_or_default());
+        }
+        outcome.map(drop)
+    }
+
+    fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        self.cluster.kubectl(arguments)
+    }
+
+    fn stagegate(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let said = run(self.cluster.command(&self.stagegate.display().to_string()).args(arguments), "")?;
+        eprint!("  {said}");
+        Ok(said)
+    }
+}
+
+/// The API server, stopped until this is dropped.
+struct ApiServer(i32);
+
+impl ApiServer {
+    fn stop() -> anyhow::Result<Self> {
+        let found = run(Command::new("pgrep").args(["-f", "kube kube-apiserver "]), "")?;
+        let process = found.lines().next().context("no API server runs here")?.parse()?;
+        signal(process, "STOP")?;
+        Ok(Self(process))
+    }
+}
+
+impl Drop for ApiServer {
+    fn drop(&mut self) {
+        signal(self.0, "CONT").ok();
+    }
+}
+
+fn signal(process: i32, signal: &str) -> anyhow::Result<()> {
+    run(Command::new("kill").args([&format!("-{signal}"), &process.to_string()]), "").map(drop)
+}
+
+/// Ends a pod's program as a crash would; the node starts it again by itself.
+fn kill_container(pod: &str) -> anyhow::Result<()> {
+    // The pod's name is in the environment of its program.
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let Some(process) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let named = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        let program = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let hostname = format!("HOSTNAME={pod}");
+        if program.starts_with(b"/stagegate-proxy")
+            && named.split(|byte| *byte == 0).any(|line| line == hostname.as_bytes())
+        {
+            return signal(process, "KILL");
+        }
+    }
+    bail!("no process is the proxy of {pod}")
+}
+
+fn no_failures(what: &str, tally: Tally) -> anyhow::Result<()> {
+    if tally.failed() > 0 {
+        bail!("{what}: {} of {} requests failed: {:?}", tally.failed(), tally.total(), tally.failures);
+    }
+    step(&format!("{what}: {} requests, none failed, slowest {:.0?}", tally.total(), tally.slowest));
+    Ok(())
+}
+
+fn step(text: &str) {
+    eprintln!("- {text}");
+}
