@@ -21,6 +21,12 @@ impl Digest {
         Self::of(&serde_json::to_vec(value).unwrap_or_default())
     }
 
+    /// A digest that was written down: 64 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        (text.len() == 64 && text.bytes().all(digit)).then(|| Self(text.to_owned()))
+    }
+
     /// All 64 digits.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::integration::Integration;
 use crate::validation::Validation;
 
+/// The resource of an HTTP API's route for what no other one takes. Every other resource begins with a slash.
+pub const DEFAULT_RESOURCE: &str = "$default";
+
 /// The verb a route takes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Verb {
@@ -20,7 +23,8 @@ pub enum Verb {
 /// One method of one resource and what answers it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Route {
-    /// The resource's path as the document writes it, `/pets/{id}` or `/{proxy+}`; `$context.resourcePath`.
+    /// The resource's path as the document writes it, `/pets/{id}` or `/{proxy+}`; `$context.resourcePath`. Or
+    /// [`DEFAULT_RESOURCE`].
     pub resource: String,
     /// `$context.resourceId`: six lower-case letters and digits, derived from the path.
     pub resource_id: String,

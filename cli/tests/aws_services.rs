@@ -131,3 +131,70 @@ fn the_example_of_an_http_api_assumes_its_roles() {
     assert_eq!(seen[0][0], "AKIDEXAMPLE");
     assert_ne!(seen[1][0], "AKIDEXAMPLE");
 }
+
+/// Functions that the Stage does not name are Lambda's: called by their ARN, under a role that is assumed for it.
+#[test]
+fn functions_of_amazons_lambda() {
+    let Some(mut services) = Services::start() else { return };
+    let dev = Files::new().with("lambda.yaml", &LAMBDA.replace("SERVICES", &services.url)).dev(&[]);
+    dev.wait_ready();
+    let mut client = dev.client();
+    let answer = client.get("localhost", "/prod/orders/7").unwrap();
+    assert_eq!((answer.status, &*answer.body), (201, "a proxy's answer"));
+    let answer = client.post("localhost", "/prod/price", r#"{"item": "lamp"}"#).unwrap();
+    assert_eq!((answer.status, &*answer.body), (200, r#"{"of": "lamp"}"#));
+    let id = answer.head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("x-endpoint: ").map(str::len));
+    assert!(id.is_some_and(|length| length > 8), "{}", answer.head);
+    let state = services.state();
+    let seen = state["seen"].as_array().unwrap();
+    let called: Vec<_> = seen.iter().map(|call| call[1].as_str().unwrap()).collect();
+    assert_eq!(called, ["lambda", "sts", "lambda"]);
+    assert_eq!((&seen[0][0], &seen[1][0]), (&json!("AKIDEXAMPLE"), &json!("AKIDEXAMPLE")));
+    assert_ne!(seen[2][0], "AKIDEXAMPLE");
+}
+
+const LAMBDA: &str = r#"
+apiVersion: stagegate.dev/v1alpha1
+kind: ApiDefinition
+metadata: {name: functions}
+spec:
+  openapi:
+    openapi: 3.0.3
+    info: {title: functions, version: "1"}
+    paths:
+      /orders/{id}:
+        get:
+          x-amazon-apigateway-integration:
+            type: aws_proxy
+            httpMethod: POST
+            uri: arn:aws:apigateway:eu-west-1:lambda:path/2015-03-31/functions/arn:aws:lambda:eu-west-1:123456789012:function:get-order/invocations
+      /price:
+        post:
+          x-amazon-apigateway-integration:
+            type: aws
+            httpMethod: POST
+            credentials: arn:aws:iam::123456789012:role/caller
+            uri: arn:aws:apigateway:eu-west-1:lambda:path/2015-03-31/functions/arn:aws:lambda:eu-west-1:123456789012:function:get-order/invocations
+            requestTemplates: {application/json: '{"asked": $input.json("$.item")}'}
+            responses:
+              default:
+                statusCode: "200"
+                responseParameters: {method.response.header.X-Endpoint: context.awsEndpointRequestId}
+                responseTemplates: {application/json: '{"of": $input.json("$.asked")}'}
+---
+apiVersion: stagegate.dev/v1alpha1
+kind: Stage
+metadata: {name: functions}
+spec:
+  apiRef: {name: functions}
+  stageName: prod
+  aws:
+    region: eu-west-1
+    endpoints: {lambda: SERVICES, sts: SERVICES}
+    credentials: {secretName: aws}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: aws}
+stringData: {AWS_ACCESS_KEY_ID: AKIDEXAMPLE, AWS_SECRET_ACCESS_KEY: an-example}
+"#;

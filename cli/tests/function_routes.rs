@@ -7,6 +7,8 @@
 mod harness;
 mod support;
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -81,6 +83,100 @@ fn a_rust_handler_answers_a_custom_integration() {
     let dev = dev("orders.yaml", &[("9002", &echo)]);
     let answer = dev.client().post("localhost", "/prod/price", r#"{"item": "lamp", "pieces": 3}"#).unwrap();
     assert_eq!((answer.status, &parse(&answer.body)["echo"]), (200, &json!({"item": "lamp", "pieces": 3})));
+}
+
+/// A function that never answers keeps its callers waiting until their time is over, and nobody else.
+#[test]
+fn a_function_that_hangs_hurts_only_its_own_calls() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for connection in listener.incoming().flatten() {
+            std::thread::spawn(move || invocations(connection));
+        }
+    });
+    let dev = Files::new().with("api.yaml", &HANGING.replace("FUNCTIONS", &url)).dev(&[]);
+    dev.wait_ready();
+    std::thread::scope(|scope| {
+        let hanging: Vec<_> = (0..20)
+            .map(|_| {
+                scope.spawn(|| {
+                    let began = Instant::now();
+                    let answer = dev.get("localhost", "/prod/hangs");
+                    (answer.status, answer.body, began.elapsed())
+                })
+            })
+            .collect();
+        let mut fine = 0;
+        while !hanging.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            let (began, answer) = (Instant::now(), dev.get("localhost", "/prod/fine"));
+            assert_eq!((answer.status, &*answer.body), (200, "fine"));
+            assert!(began.elapsed() < HANGS, "{:?}", began.elapsed());
+            fine += 1;
+        }
+        assert!(fine >= 5, "only {fine} answers while others waited");
+        for hung in hanging {
+            let (status, body, elapsed) = hung.join().unwrap();
+            assert_eq!((status, &*body), (504, r#"{"message":"Endpoint request timed out"}"#));
+            assert!(elapsed >= HANGS, "{elapsed:?}");
+        }
+    });
+    assert_eq!(dev.get("localhost", "/prod/fine").status, 200);
+}
+
+/// `timeoutInMillis` of what hangs.
+const HANGS: Duration = Duration::from_millis(2500);
+
+const HANGING: &str = r#"
+apiVersion: stagegate.dev/v1alpha1
+kind: ApiDefinition
+metadata: {name: api}
+spec:
+  openapi:
+    openapi: 3.0.3
+    info: {title: api, version: "1"}
+    paths:
+      /hangs:
+        get:
+          x-amazon-apigateway-integration: {type: aws_proxy, httpMethod: POST, uri: "arn:aws:apigateway:eu-west-1:lambda:path/2015-03-31/functions/hangs/invocations", timeoutInMillis: 2500}
+      /fine:
+        get:
+          x-amazon-apigateway-integration: {type: aws_proxy, httpMethod: POST, uri: "arn:aws:apigateway:eu-west-1:lambda:path/2015-03-31/functions/fine/invocations"}
+---
+apiVersion: stagegate.dev/v1alpha1
+kind: Stage
+metadata: {name: api}
+spec:
+  apiRef: {name: api}
+  stageName: prod
+  functions:
+    hangs: {url: "FUNCTIONS"}
+    fine: {url: "FUNCTIONS"}
+"#;
+
+/// Answers calls of `fine` on one connection; one of `hangs` is its last.
+fn invocations(connection: TcpStream) {
+    let (mut lines, mut connection) = (BufReader::new(connection.try_clone().unwrap()), connection);
+    let (mut line, mut first, mut length) = (String::new(), String::new(), 0);
+    while lines.read_line(&mut line).is_ok_and(|read| read > 0) {
+        let header = line.trim_end().to_ascii_lowercase();
+        if first.is_empty() {
+            first = header;
+        } else if let Some(value) = header.strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        } else if header.is_empty() {
+            lines.read_exact(&mut vec![0; length]).unwrap();
+            if first.contains("/functions/hangs/") {
+                // Until the gateway gives up.
+                drop(lines.read(&mut [0]));
+                return;
+            }
+            let body = r#"{"statusCode": 200, "body": "fine"}"#;
+            write!(connection, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+            first.clear();
+        }
+        line.clear();
+    }
 }
 
 /// The gateway with an example whose functions listen elsewhere.

@@ -23,10 +23,6 @@ pub enum Feature {
     CrossNamespaceBackend,
     /// `connectionType: VPC_LINK` and its companions.
     VpcLink,
-    /// `credentials` of an HTTP integration.
-    HttpCredentials,
-    /// An HTTP API's own errors, events and defaults.
-    HttpApi,
     /// `x-amazon-apigateway-api-key-source: AUTHORIZER`.
     ApiKeySource,
     /// A private endpoint.
@@ -87,8 +83,6 @@ gaps! {
     CrossNamespaceBackend Refuse "a Service in another namespace (it needs a ReferenceGrant)",
     // What the rest is useful without.
     VpcLink Ignore "the VPC link (its uri is called directly)",
-    HttpCredentials Ignore "credentials of an HTTP integration",
-    HttpApi Ignore "an HTTP API's own rules (a REST API's are used)",
     ApiKeySource Ignore "API keys from an authorizer",
     PrivateEndpoint Ignore "a private endpoint (who reaches the gateway is the network's matter)",
     Cache Ignore "the response cache",

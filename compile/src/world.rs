@@ -136,38 +136,77 @@ pub fn attach(world: &World, gateway: &Gateway) -> Attached {
         .collect();
     let mut attached = Attached { contracts, ..Attached::default() };
     for (key, stage) in &world.stages {
-        let mut findings = Findings::new(key.object("Stage"));
-        let Some(contract) = attached.contracts.get(&key.sibling(&stage.spec.api_ref.name)) else {
-            let text =
-                format!("there is no ApiDefinition `{}` in namespace `{}`", stage.spec.api_ref.name, key.namespace);
-            findings.object(Severity::Error, Reason::ApiNotFound, "/spec/apiRef/name", text);
-            attached.findings.extend(findings.into_sorted());
-            continue;
-        };
-        let certificates = certificates(world, key, &stage.spec, &mut findings);
-        let access_key = access_key(world, key, &stage.spec, &mut findings);
-        attached.stages.push(StageInputs {
-            key: StageKey { namespace: key.namespace.clone(), name: key.name.clone() },
-            spec: Arc::new(stage.spec.clone()),
-            created: stage.metadata.creation_timestamp.as_ref().map(|time| time.0.to_string()),
-            deployment: 1,
-            contract: Arc::clone(contract),
-            canary: CanaryInputs::None,
-            certificates,
-            access_key,
-            account_id: gateway.account_id.clone(),
-            region: gateway.region.clone(),
-            findings: findings.into_sorted(),
-        });
+        match attached.contracts.get(&api_of(key, stage)) {
+            Some(contract) => attached.stages.push(attach_stage(world, key, stage, contract, gateway)),
+            None => attached.findings.push(missing_api(key, stage)),
+        }
     }
     for (key, plan) in &world.usage_plans {
-        let mut findings = Findings::new(key.object("UsagePlan"));
-        let stages = world.stages.keys().filter(|stage| stage.namespace == key.namespace);
-        let stages = stages.map(|stage| stage.name.as_str()).collect();
-        crate::lower::usage_plan::check(&plan.spec, &stages, &mut findings);
-        attached.findings.extend(findings.into_sorted());
+        attached.findings.extend(check_plan(world, key, plan));
     }
     attached
+}
+
+/// The ApiDefinition that a Stage serves.
+pub fn api_of(key: &ObjectKey, stage: &Stage) -> ObjectKey {
+    key.sibling(&stage.spec.api_ref.name)
+}
+
+/// The finding about a Stage whose ApiDefinition is not there.
+pub fn missing_api(key: &ObjectKey, stage: &Stage) -> Finding {
+    let mut findings = Findings::new(key.object("Stage"));
+    let text = format!("there is no ApiDefinition `{}` in namespace `{}`", stage.spec.api_ref.name, key.namespace);
+    findings.object(Severity::Error, Reason::ApiNotFound, "/spec/apiRef/name", text);
+    findings.into_sorted().remove(0)
+}
+
+/// Resolves the references of one Stage that serves this contract.
+pub fn attach_stage(
+    world: &World,
+    key: &ObjectKey,
+    stage: &Stage,
+    contract: &Arc<Contract>,
+    gateway: &Gateway,
+) -> StageInputs {
+    let mut findings = Findings::new(key.object("Stage"));
+    let certificates = certificates(world, key, &stage.spec, &mut findings);
+    let access_key = access_key(world, key, &stage.spec, &mut findings);
+    StageInputs {
+        key: StageKey { namespace: key.namespace.clone(), name: key.name.clone() },
+        spec: Arc::new(stage.spec.clone()),
+        created: stage.metadata.creation_timestamp.as_ref().map(|time| time.0.to_string()),
+        deployment: 1,
+        contract: Arc::clone(contract),
+        canary: CanaryInputs::None,
+        certificates,
+        access_key,
+        account_id: gateway.account_id.clone(),
+        region: gateway.region.clone(),
+        findings: findings.into_sorted(),
+    }
+}
+
+/// Findings about one usage plan.
+pub fn check_plan(world: &World, key: &ObjectKey, plan: &UsagePlan) -> Vec<Finding> {
+    let mut findings = Findings::new(key.object("UsagePlan"));
+    let stages = world.stages.keys().filter(|stage| stage.namespace == key.namespace);
+    let stages = stages.map(|stage| stage.name.as_str()).collect();
+    crate::lower::usage_plan::check(&plan.spec, &stages, &mut findings);
+    findings.into_sorted()
+}
+
+/// Secrets that a Stage names, in its own namespace.
+pub fn secrets_of(spec: &StageSpec) -> impl Iterator<Item = &str> {
+    let of_hosts = spec.hosts.iter().flat_map(|host| [&host.tls, &host.client_ca]).flatten();
+    let credentials = spec.aws.as_ref().and_then(|aws| aws.credentials.as_ref());
+    of_hosts.chain(credentials).chain(&spec.principals).map(|secret| secret.secret_name.as_str())
+}
+
+/// ConfigMaps that hold an ApiDefinition's document, in its own namespace.
+pub fn config_maps_of(spec: &crds::ApiDefinitionSpec) -> impl Iterator<Item = &str> {
+    let from = spec.openapi_from.iter();
+    let parts = from.flat_map(|from| from.config_map_key_ref.iter().chain(from.config_map_key_refs.iter().flatten()));
+    parts.map(|part| part.name.as_str())
 }
 
 fn certificates(

@@ -4,15 +4,19 @@ Makes what the examples need, prints one line of JSON, and serves until its stan
 """
 
 import hashlib
+import io
 import json
 import sys
 import threading
+import zipfile
 
 import boto3
 from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
+from moto.awslambda_simple.models import lambda_simple_backends
+from moto.core.config import default_user_config
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
@@ -28,8 +32,6 @@ class Verifying:
 
     def __call__(self, environ, start):
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        import io
-
         environ["wsgi.input"] = io.BytesIO(body)
         problem, scope = self.check(environ, body)
         seen.append(scope)
@@ -83,6 +85,25 @@ def remember(answer):
         secrets[key] = (secret, token)
 
 
+def functions(client):
+    """Functions that answer without a container: first what is queued here, then with their event."""
+    default_user_config["lambda"]["use_docker"] = False
+    trust = {"Version": "2012-10-17", "Statement": []}
+    role = client("iam").create_role(RoleName="functions", AssumeRolePolicyDocument=json.dumps(trust))
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as files:
+        files.writestr("app.py", "")
+    client("lambda").create_function(
+        FunctionName="get-order",
+        Runtime="python3.12",
+        Role=role["Role"]["Arn"],
+        Handler="app.handler",
+        Code={"ZipFile": archive.getvalue()},
+    )
+    queue = lambda_simple_backends["123456789012"]["eu-west-1"].lambda_simple_results_queue
+    queue.append(json.dumps({"statusCode": 201, "body": "a proxy's answer"}))
+
+
 def main():
     app = Verifying(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, app, threaded=True)
@@ -109,6 +130,7 @@ def main():
         definition=json.dumps({"StartAt": "Done", "States": {"Done": {"Type": "Pass", "End": True}}}),
         roleArn="arn:aws:iam::123456789012:role/states",
     )
+    functions(client)
     seen.clear()
     print(json.dumps({"url": url}), flush=True)
     # Each line asks what is known: {"queue": ["body", …], "executions": [input, …], "seen": [[key, service, region], …]}

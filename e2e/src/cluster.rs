@@ -11,8 +11,9 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
 
@@ -52,7 +53,8 @@ fn start(depth: Depth) -> Option<Cluster> {
     }
     if let Some(missing) = missing() {
         assert!(!is_set("STAGEGATE_E2E"), "STAGEGATE_E2E=1 demands a cluster: {missing}");
-        eprintln!("skipped: no Kubernetes to test with: {missing}");
+        // Past the capture of a test's output, which would hide it.
+        drop(writeln!(std::io::stderr(), "skipped: no Kubernetes to test with: {missing}"));
         return None;
     }
     Some(Cluster { holder: Some(Mutex::new(hold(depth).unwrap_or_else(|error| panic!("no cluster: {error:#}")))) })
@@ -68,7 +70,8 @@ fn existing() -> bool {
 
 /// Why there can be no cluster here.
 fn missing() -> Option<&'static str> {
-    if on_path("kind").is_some() {
+    let docker = || Command::new("docker").arg("info").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if on_path("kind").is_some() && docker().is_ok_and(|status| status.success()) {
         return None;
     }
     if !rustix::process::geteuid().is_root() {
@@ -134,6 +137,14 @@ impl Cluster {
         run(self.command("helm").args(arguments), "")
     }
 
+    /// Loads images into every node; a cluster that was there before has to have them.
+    pub fn load_images(&self, tarballs: &[&Path]) -> anyhow::Result<()> {
+        if self.holder.is_some() {
+            run(Command::new(root().join("e2e/cluster/load-image")).args(tarballs), "")?;
+        }
+        Ok(())
+    }
+
     /// Moves this thread, and those that it starts from now on, to where `command` runs. Call it before the runtime is
     /// built whose tasks talk to the cluster.
     pub fn enter(&self) -> anyhow::Result<()> {
@@ -143,7 +154,7 @@ impl Cluster {
         let network = run(self.command("readlink").args(["-f", "/proc/self/ns/net"]), "");
         let here = std::fs::read_link("/proc/thread-self/ns/net")?;
         // With kind the two are one: its nodes are reachable from everywhere on the machine.
-        if network.is_ok_and(|network| here == std::path::Path::new(network.trim())) {
+        if network.is_ok_and(|network| here == Path::new(network.trim())) {
             return Ok(());
         }
         let name = run(Command::new("bash").args(["-c", ". e2e/cluster/lib.sh; netns 0"]).current_dir(root()), "")?;
@@ -155,6 +166,14 @@ impl Cluster {
     /// The kubeconfig of cluster-admin, as text.
     pub fn kubeconfig(&self) -> anyhow::Result<String> {
         self.kubectl(["config", "view", "--raw", "--flatten"])
+    }
+
+    /// A client as cluster-admin, for a thread that has entered.
+    pub async fn client(&self) -> anyhow::Result<kube::Client> {
+        let kubeconfig = kube::config::Kubeconfig::from_yaml(&self.kubeconfig()?)?;
+        let options = kube::config::KubeConfigOptions::default();
+        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+        Ok(kube::Client::try_from(config)?)
     }
 
     /// A namespace that goes when the guard does.

@@ -1,6 +1,9 @@
 //! What the charts render, beside what they rendered when somebody looked:
 //! `BLESS=1 cargo test -p stagegate-e2e --test chart` writes it anew.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic too")]
+
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -10,7 +13,7 @@ use e2e::program::{helm, root, run};
 fn run_helm(arguments: &[&str]) -> Option<anyhow::Result<String>> {
     let Some(helm) = helm() else {
         assert!(std::env::var_os("STAGEGATE_E2E").is_none(), "STAGEGATE_E2E=1 demands Helm");
-        eprintln!("skipped: no helm on the PATH, and e2e/cluster/up has not built one");
+        drop(writeln!(std::io::stderr(), "skipped: no helm on the PATH, and e2e/cluster/up has not built one"));
         return None;
     };
     Some(run(Command::new(helm).args(arguments).current_dir(root()), ""))
@@ -72,9 +75,15 @@ fn lint_finds_nothing() {
         .map(|entry| entry.unwrap().path())
         .collect();
     for values in values {
-        let Some(said) =
-            run_helm(&["lint", "--strict", "charts/stagegate", "--values", &values.to_string_lossy(), "--kube-version", "1.34.0"])
-        else {
+        let Some(said) = run_helm(&[
+            "lint",
+            "--strict",
+            "charts/stagegate",
+            "--values",
+            &values.to_string_lossy(),
+            "--kube-version",
+            "1.34.0",
+        ]) else {
             return;
         };
         said.unwrap();
@@ -103,14 +112,22 @@ fn values_that_mean_nothing_are_refused() {
         let said = rendered.map_or_else(|error| error.to_string(), |_| "rendered".to_owned());
         assert!(said.contains(want), "{set}: {said}");
     }
-    let gateway = |rest: &str| format!("gateways=[{{\"name\": \"a\", \"baseDomain\": \"a.example\", {rest}}}]");
-    for (gateway, want) in [
-        (gateway(r#""bundleNamespace": "stagegate""#), "must not be the release's namespace"),
-        (gateway(r#""bundleNamespace": "b", "accountId": "12""#), "/gateways/0/accountId"),
-        (gateway(r#""bundleNamespace": "b", "proxy": {"enabled": false}"#), "namespace is needed"),
+    let gateway =
+        |rest: &str| format!("{{\"name\": \"a\", \"baseDomain\": \"a.example\", \"bundleNamespace\": \"b\"{rest}}}");
+    let own = r#"[{"name": "a", "baseDomain": "a.example", "bundleNamespace": "stagegate"}]"#.to_owned();
+    let one = |rest: &str| format!("[{}]", gateway(rest));
+    for (gateways, namespaces, want) in [
+        (own, "[]", "must not be the release's namespace"),
+        (one(r#", "accountId": "12""#), "[]", "/gateways/0/accountId"),
+        (one(r#", "proxy": {"enabled": false}"#), "[]", "namespace is needed"),
+        (format!("[{0}, {0}]", gateway("")), "[]", "there are two of the name a"),
+        (one(r#", "defaultTls": {"secretName": "a", "namespace": "c"}"#), r#"["d"]"#, "may not read the namespace c"),
+        (one(r#", "sidecars": [{"namespace": "c", "stage": "s"}]"#), r#"["d"]"#, "does not serve the namespace c"),
     ] {
-        let Some(rendered) = template(&["--set-json", &gateway]) else { return };
+        let set = format!("gateways={gateways}");
+        let namespaces = format!("operator.namespaces={namespaces}");
+        let Some(rendered) = template(&["--set-json", &set, "--set-json", &namespaces]) else { return };
         let said = rendered.map_or_else(|error| error.to_string(), |_| "rendered".to_owned());
-        assert!(said.contains(want), "{gateway}: {said}");
+        assert!(said.contains(want), "{set}: {said}");
     }
 }

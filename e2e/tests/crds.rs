@@ -1,5 +1,7 @@
 //! The resource types on a real API server: it takes what is right and says of everything else which field is wrong.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic too")]
+
 use e2e::cluster::{Cluster, Depth, shared};
 use e2e::program::root;
 
@@ -70,4 +72,16 @@ fn people_find_their_way() {
     // Half of the key of a host in the list, so the server writes it out.
     let path = cluster.kubectl(["get", "stg", "-n", &namespace.name, "-o", "jsonpath={..hosts[0].basePath}"]).unwrap();
     assert_eq!(path, "/");
+}
+
+/// The harness itself: what this process opens after `enter` is inside the cluster's network.
+#[test]
+fn this_process_can_enter_the_network() {
+    let Some(cluster) = cluster() else { return };
+    cluster.enter().unwrap();
+    cluster.enter().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let version = runtime.block_on(async { cluster.client().await?.apiserver_version().await.map_err(Into::into) });
+    let version: anyhow::Result<_> = version;
+    assert_eq!(version.unwrap().major, "1");
 }

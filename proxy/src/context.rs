@@ -3,11 +3,14 @@
 use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bundle::ApiKind;
+use bundle::route::DEFAULT_RESOURCE;
 use http::HeaderValue;
 use http::header::USER_AGENT;
 use vtl::{Overrides, Text, Value};
 
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Routed};
+use crate::live::Route;
 
 /// The value of a `$context` variable, named without `$context.`; `None` if it has none, or there is no such
 /// variable.
@@ -32,6 +35,8 @@ pub fn lookup<'a>(exchange: &'a Exchange, name: &str) -> Option<Cow<'a, str>> {
         // Whatever was spoken, as Amazon has it.
         "protocol" => Cow::Borrowed("HTTP/1.1"),
         "isCanaryRequest" => Cow::Borrowed(if stage?.canary_request? { "true" } else { "false" }),
+        "routeKey" if stage?.kind == ApiKind::Http => route_key(route?),
+        "customDomain.basePathMatched" => base_path(exchange, routed?)?,
         "resourceId" => Cow::Borrowed(&*route?.resource_id),
         "resourcePath" => Cow::Borrowed(&*route?.resource),
         "identity.sourceIp" => Cow::Owned(exchange.client.peer.ip().to_canonical().to_string()),
@@ -39,6 +44,8 @@ pub fn lookup<'a>(exchange: &'a Exchange, name: &str) -> Option<Cow<'a, str>> {
         "xrayTraceId" => text(record.trace_id.as_ref()?)?,
         "integrationLatency" | "integration.latency" => Cow::Owned(record.integration_latency?.as_millis().to_string()),
         "integrationStatus" | "integration.integrationStatus" => Cow::Owned(record.integration_status?.to_string()),
+        "integration.status" => Cow::Owned(record.function_status?.to_string()),
+        "awsEndpointRequestId" | "integration.requestId" => text(record.endpoint_request_id.as_ref()?)?,
         "integrationErrorMessage" | "integration.error" => Cow::Borrowed(record.error.as_deref()?),
         _ => return None,
     })
@@ -61,6 +68,8 @@ pub fn value(exchange: &Exchange, overrides: &Overrides) -> Value {
     let epoch = i64::try_from(millis(received)).unwrap_or(i64::MAX);
     // Only while there is a canary.
     let canary = lookup(exchange, "isCanaryRequest").map(|_| named("isCanaryRequest"));
+    // Only once a service has answered.
+    let endpoint = exchange.record.endpoint_request_id.as_ref().map(|_| named("awsEndpointRequestId"));
     let members = [
         named("resourceId"),
         named("resourcePath"),
@@ -81,7 +90,24 @@ pub fn value(exchange: &Exchange, overrides: &Overrides) -> Value {
         (Text::from_static("responseOverride"), overrides.response.clone()),
         named("apiId"),
     ];
-    Value::sealed(members.into_iter().chain(canary))
+    Value::sealed(members.into_iter().chain(canary).chain(endpoint))
+}
+
+/// How an HTTP API names a route: `GET /pets/{id}`, or `$default`.
+pub fn route_key(route: &Route) -> Cow<'_, str> {
+    match &*route.resource {
+        DEFAULT_RESOURCE => Cow::Borrowed(DEFAULT_RESOURCE),
+        resource => Cow::Owned(format!("{} {resource}", route.verb)),
+    }
+}
+
+/// The base path under which a host of the Stage's own was asked; `(none)` at its root, as Amazon has it.
+fn base_path<'a>(exchange: &'a Exchange, routed: &Routed) -> Option<Cow<'a, str>> {
+    let path = exchange.path.as_str().get(..routed.resource_start).filter(|_| routed.custom_host)?;
+    Some(Cow::Borrowed(match path.trim_matches('/') {
+        "" => "(none)",
+        path => path,
+    }))
 }
 
 /// Members of `$context.identity`, in the order that was recorded.
@@ -135,6 +161,59 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::fixture::{core, custom_host, default_host, mock, request, set, stage};
+
+    fn routed(kind: ApiKind, target: &str) -> Exchange {
+        let mut bundle = stage("prod", &[mock("GET /pets/{id}"), mock("ANY $default")]);
+        bundle.api.kind = kind;
+        let hosts = vec![
+            default_host("example.com", &["prod"]),
+            custom_host("api.example.com", &[("/base", "prod")]),
+            custom_host("root.example.com", &[("", "prod")]),
+        ];
+        let core = core(&set(vec![bundle], hosts)).0;
+        let mut exchange = request("GET", target, &[]);
+        crate::dispatch::dispatch(&core, &mut exchange).unwrap();
+        exchange
+    }
+
+    #[test]
+    fn what_http_apis_call_routes_and_requests() {
+        let exchange = routed(ApiKind::Http, "/prod/pets/7");
+        assert_eq!(lookup(&exchange, "routeKey").as_deref(), Some("GET /pets/{id}"));
+        assert_eq!(lookup(&exchange, "requestId"), lookup(&exchange, "extendedRequestId"));
+        assert_eq!(lookup(&routed(ApiKind::Http, "/prod/x/y"), "routeKey").as_deref(), Some("$default"));
+        let exchange = routed(ApiKind::Rest, "/prod/pets/7");
+        assert_eq!(lookup(&exchange, "routeKey"), None);
+        assert_ne!(lookup(&exchange, "requestId"), lookup(&exchange, "extendedRequestId"));
+    }
+
+    #[test]
+    fn base_paths_are_those_of_hosts_of_the_stages_own() {
+        let matched = |target| {
+            let exchange = routed(ApiKind::Rest, target);
+            lookup(&exchange, "customDomain.basePathMatched").map(Cow::into_owned)
+        };
+        assert_eq!(matched("/prod/pets/7"), None);
+        assert_eq!(matched("https://api.example.com/base/pets/7").as_deref(), Some("base"));
+        assert_eq!(matched("https://root.example.com/pets/7").as_deref(), Some("(none)"));
+    }
+
+    #[test]
+    fn what_endpoints_say() {
+        let mut exchange = routed(ApiKind::Rest, "/prod/pets/7");
+        let known = |exchange: &Exchange| {
+            let names = ["awsEndpointRequestId", "integration.requestId", "integration.status"];
+            names.map(|name| lookup(exchange, name).map(Cow::into_owned))
+        };
+        assert_eq!(known(&exchange), [None, None, None]);
+        let templates = |exchange: &Exchange| format!("{:?}", value(exchange, &Overrides::new()));
+        assert!(!templates(&exchange).contains("awsEndpointRequestId"));
+        exchange.record.endpoint_request_id = Some(HeaderValue::from_static("theirs"));
+        exchange.record.function_status = Some(404);
+        assert_eq!(known(&exchange), ["theirs", "theirs", "404"].map(|text| Some(text.to_owned())));
+        assert!(templates(&exchange).contains("awsEndpointRequestId"));
+    }
 
     #[test]
     fn clock_times() {

@@ -10,6 +10,8 @@ mod method;
 
 use std::rc::Rc;
 
+use bundle::ApiKind;
+
 use crate::core::Core;
 use crate::dispatch::path::CanonicalPath;
 use crate::exchange::{Exchange, Routed};
@@ -51,6 +53,10 @@ pub fn dispatch(core: &Rc<Core>, exchange: &mut Exchange) -> Result<(), Rejectio
     let resource_start = resource_start(path, end);
     let (stage, custom_host) = (core.draw(stage), host.is_custom());
     let parameters = Vec::new();
+    if stage.live.kind == ApiKind::Http {
+        // An HTTP API has one name for a request, and it is never the client's.
+        exchange.ids.request = exchange.ids.extended.clone();
+    }
     exchange.routed = Some(Routed { stage, route: None, parameters, resource_start, preflight: false, custom_host });
     method::route(exchange)
 }

@@ -110,6 +110,10 @@ pub struct Record {
     pub integration_latency: Option<Duration>,
     /// Status the backend gave.
     pub integration_status: Option<u16>,
+    /// Status that a proxy function's own answer says; the backend's is that of its host.
+    pub function_status: Option<u16>,
+    /// What an AWS service, or a function's host, calls the request.
+    pub endpoint_request_id: Option<HeaderValue>,
     /// Reason label of the rejection.
     pub reason: Option<&'static str>,
     /// One sentence about what went wrong, for the log; nothing secret.

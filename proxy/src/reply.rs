@@ -24,6 +24,7 @@ pub use table::{Answer, Row, row};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 const EXTENDED_ID: HeaderName = HeaderName::from_static("x-amz-apigw-id");
+const HTTP_API_ID: HeaderName = HeaderName::from_static("apigw-requestid");
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -63,7 +64,9 @@ pub fn reject(exchange: &mut Exchange, rejection: Rejection) -> Response<Body> {
                 (_, Some(table::INTERNAL_ERROR)) if http_api => (answer.status, Some("Internal Server Error")),
                 (_, message) => (answer.status, message),
             };
-            Draft::new(&answer, status(number), default_body(answer.kind, message)).into_response()
+            let draft = Draft::new(&answer, status(number), default_body(answer.kind, message));
+            // An HTTP API's errors have no type.
+            Draft { error_type: draft.error_type.filter(|_| !http_api), ..draft }.into_response()
         }
     };
     complete(exchange, response)
@@ -155,9 +158,19 @@ fn complete(exchange: &Exchange, mut response: Response<Body>) -> Response<Body>
         response.headers_mut().insert(CONTENT_LENGTH, length.into());
         *response.body_mut() = Body::empty();
     }
-    response.headers_mut().insert(REQUEST_ID, exchange.ids.request.clone());
-    response.headers_mut().insert(EXTENDED_ID, exchange.ids.extended.clone());
+    let headers = response.headers_mut();
+    if kind(exchange) == ApiKind::Http {
+        headers.insert(HTTP_API_ID, exchange.ids.extended.clone());
+    } else {
+        headers.insert(REQUEST_ID, exchange.ids.request.clone());
+        headers.insert(EXTENDED_ID, exchange.ids.extended.clone());
+    }
     response
+}
+
+/// A REST API's rules are those of what leads nowhere, too.
+fn kind(exchange: &Exchange) -> ApiKind {
+    exchange.routed.as_ref().map_or(ApiKind::Rest, |routed| routed.stage.live.kind)
 }
 
 fn is_amazon(exchange: &Exchange) -> bool {

@@ -53,6 +53,23 @@ fn errors_name_template_line_and_column_and_what_to_do() {
     assert_eq!(error.message, "the payload is not JSON: Unexpected End Of File position 0: null");
 }
 
+/// Found by fuzzing: a value that is nothing was read over and over.
+#[test]
+fn dots_where_a_value_should_be_are_text() {
+    for text in ["#n($e..", "#n(..)", "#n(-..)"] {
+        assert_eq!(render(text).unwrap(), text.replace("$e", ""), "{text}");
+    }
+    assert_eq!(kind("#set($a = ..)"), Kind::Syntax);
+    assert_eq!(render("#foreach($i in [1..3])$i#end").unwrap(), "123");
+}
+
+/// What looks like a call and is none leaves nothing open behind it.
+#[test]
+fn any_number_of_things_that_look_like_calls() {
+    let text = "#colour (;) ".repeat(200);
+    assert_eq!(render(&text).unwrap(), text);
+}
+
 #[test]
 fn a_template_without_references_is_plain() {
     assert_eq!(Template::parse("t", "{\"statusCode\": 200}").unwrap().as_plain(), Some("{\"statusCode\": 200}"));

@@ -84,9 +84,6 @@ pub(crate) fn lower(contract: &Contract, findings: &mut Findings) -> Option<Api>
     }
     let facts = sweep::sweep(&root, findings);
     let kind = if facts.http_api { ApiKind::Http } else { ApiKind::Rest };
-    if kind == ApiKind::Http {
-        note(findings, Feature::HttpApi, true, "");
-    }
     let mut context = Context {
         kind,
         schemes: Schemes::read(&root, findings),
@@ -157,7 +154,7 @@ fn routes(root: &Node<'_>, context: &mut Context<'_>, findings: &mut Findings) -
         let operations = operations(&node);
         let amazon = operations.iter().any(|operation| operation.node.has(integration::FIELD));
         if context.kind == ApiKind::Http && path == "/$default" {
-            prepared.extend(default_route(&node, &operations, findings));
+            prepared.push(default_route(&node, &operations));
             continue;
         }
         match Template::parse(path, &node, findings) {
@@ -189,19 +186,10 @@ fn check_item(item: &mut Prepared<'_>, findings: &mut Findings) {
     }
 }
 
-/// An HTTP API's `$default` route takes what no other takes: a greedy parameter and the root together do, being the
-/// least precise there are.
-fn default_route<'d>(node: &Node<'d>, operations: &[Operation<'d>], findings: &mut Findings) -> Vec<Prepared<'d>> {
-    let templates = ["/", "/{proxy+}"].into_iter().filter_map(|path| Template::parse(path, node, findings));
-    let operations: Vec<_> = operations.iter().filter(|operation| operation.verb == Verb::Any).cloned().collect();
-    let item = |template| Prepared {
-        template,
-        node: node.clone(),
-        operations: operations.clone(),
-        amazon: true,
-        refusal: None,
-    };
-    templates.map(item).collect()
+/// An HTTP API's `$default` route takes what no other takes.
+fn default_route<'d>(node: &Node<'d>, operations: &[Operation<'d>]) -> Prepared<'d> {
+    let operations = operations.iter().filter(|operation| operation.verb == Verb::Any).cloned().collect();
+    Prepared { template: Template::default_route(), node: node.clone(), operations, amazon: true, refusal: None }
 }
 
 fn lower_operation(

@@ -28,7 +28,8 @@ pub(super) fn lower(
     let timeout_ms = timeout(node, http_api, stream, draft);
     let (skip_tls_verification, server_name) = tls(node, draft);
     if let Some(credentials) = node.get("credentials") {
-        draft.wants(Feature::HttpCredentials, &credentials);
+        let text = "`credentials` have no effect on an HTTP integration: its calls are not signed, at Amazon neither";
+        draft.warning(Reason::InvalidSetting, &credentials, text);
     }
     let uri = node.get("uri");
     let text = uri.as_ref().and_then(Node::text).unwrap_or_default();

@@ -27,7 +27,7 @@ pub(super) fn lower(
     let timeout_ms = endpoint::timeout(node, http_api, stream, draft);
     let request = integration::request(node, http_api, draft);
     let responses = response::lower(node, &context.patterns, draft);
-    let credentials = node.get("credentials").and_then(|node| node.text()).map(str::to_owned);
+    let credentials = credentials(node, draft);
     let uri = node.get("uri")?;
     let text = uri.text().unwrap_or_default();
     if !is_callable(text, http_api) {
@@ -53,6 +53,18 @@ pub(super) fn lower(
         // Templates and responses have no effect on a proxy integration; what is wrong with them is known all the same.
         Integration::LambdaProxy(LambdaProxy { call, payload, stream })
     })
+}
+
+/// Who calls. A function of the Stage is called by nobody in particular, so whether these can be used is known with the
+/// Stage.
+fn credentials(node: &Node<'_>, draft: &mut Draft<'_>) -> Option<String> {
+    let credentials = node.get("credentials").filter(|node| !node.value.is_null())?;
+    let text = credentials.text().map(str::to_owned);
+    if text.is_none() {
+        let reason = if credentials.value.is_object() { Reason::IntrinsicFunction } else { Reason::Malformed };
+        draft.error(reason, &credentials, "`credentials` is the ARN of a role");
+    }
+    text.filter(|text| !text.is_empty())
 }
 
 fn payload(node: &Node<'_>, http_api: bool, draft: &mut Draft<'_>) -> PayloadFormat {

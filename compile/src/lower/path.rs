@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use bundle::route::DEFAULT_RESOURCE;
+
 use super::api::Prepared;
 use crate::finding::{Findings, Reason, Severity};
 use crate::read::Node;
@@ -61,6 +63,13 @@ impl Template {
             findings.document(Severity::Warning, Reason::UnusualPath, &node.pointer, text);
         }
         Some(Self { written: path.to_owned(), resource: format!("/{rest}"), segments })
+    }
+
+    /// An HTTP API's route for what no other one takes. No path is called so: others begin with a slash.
+    pub(super) fn default_route() -> Self {
+        let resource = DEFAULT_RESOURCE;
+        let segments = vec![Segment::Literal(resource.to_owned())];
+        Self { written: format!("/{resource}"), resource: resource.to_owned(), segments }
     }
 
     /// The path without the names of its parameters: two paths of one shape take the same requests.

@@ -75,6 +75,11 @@ impl Contract {
         self.compiled().findings.iter().all(|finding| finding.severity != Severity::Error)
     }
 
+    /// Number of its routes.
+    pub fn routes(&self) -> usize {
+        self.compiled().api.as_ref().map_or(0, |api| api.routes.len())
+    }
+
     pub(crate) fn compiled(&self) -> &CompiledApi {
         self.compiled.get_or_init(|| {
             let mut findings = Findings::new(self.api.object("ApiDefinition"));

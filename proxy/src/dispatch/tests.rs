@@ -162,14 +162,14 @@ fn hosts_and_base_paths() {
 
 #[test]
 fn http_apis_have_a_default_stage_and_a_default_route() {
-    let mut bundle = stage("$default", &[mock("GET /pets"), mock("ANY /$default")]);
+    let mut bundle = stage("$default", &[mock("GET /pets"), mock("ANY $default")]);
     bundle.api.kind = ApiKind::Http;
     let mut plain = stage("plain", &[mock("GET /pets")]);
     plain.api.kind = ApiKind::Http;
     let kit = set(vec![bundle, plain], vec![default_host("example.com", &["$default", "plain"])]);
     check(&kit, request("GET", "/pets", &[]), ("$default", "GET /pets", "/pets"));
-    check(&kit, request("PURGE", "/cats/1", &[]), ("$default", "ANY /$default", "/cats/1"));
-    check(&kit, request("GET", "/", &[]), ("$default", "ANY /$default", "/"));
+    check(&kit, request("PURGE", "/cats/1", &[]), ("$default", "ANY $default", "/cats/1"));
+    check(&kit, request("GET", "/", &[]), ("$default", "ANY $default", "/"));
     check(&kit, request("GET", "/plain/pets", &[]), ("plain", "GET /pets", "/pets"));
     refused(&kit, request("GET", "/plain/cats", &[]), Rejection::NoSuchRoute);
 }

@@ -57,6 +57,7 @@ pub async fn proxy(
         Invoked::Whole(Outcome::Refused, refusal) => return Err(refused(&refusal)),
     };
     let mut response = answered.map_err(|why| malformed(kind, &why))?;
+    exchange.record.function_status = Some(response.status().as_u16());
     if kind == ApiKind::Rest {
         response.headers_mut().insert(&TRACE_ID, trace_id);
     }

@@ -133,8 +133,11 @@ fn amazon(uri: &str, credentials: Option<&str>, stage: &StageBundle) -> Result<(
     let region = region.unwrap_or(&stage.region);
     let endpoint = aws.endpoint(SERVICE, region)?;
     let role = credentials.map(|role| with_variables(role, &stage.variables));
-    // `arn:aws:iam::*:user/*` stands for the caller, who is nobody as long as nobody is asked to sign.
-    let role = role.filter(|role| role.contains(":role/") && aws.assumes_roles_for(SERVICE));
+    // `arn:aws:iam::*:user/*` stands for the caller, whose keys nobody has; the Stage's may do more than his.
+    if let Some(other) = role.as_deref().filter(|role| !role.contains(":role/")) {
+        return Err(format!("the function cannot be called as `{other}`, which is no role"));
+    }
+    let role = role.filter(|_| aws.assumes_roles_for(SERVICE));
     let base = endpoint.base.clone();
     Ok((Callee::Amazon { endpoint, region: region.into(), role: role.map(Into::into) }, base))
 }
@@ -230,6 +233,10 @@ mod tests {
     }
 
     fn parse(uri: &str, endpoint: Option<&str>, credentials: Option<&str>) -> Function {
+        try_parse(uri, endpoint, credentials).unwrap()
+    }
+
+    fn try_parse(uri: &str, endpoint: Option<&str>, credentials: Option<&str>) -> Result<Function, String> {
         let mut bundle = crate::fixture::stage("prod", &[]);
         bundle.functions = BTreeMap::from([("here".to_owned(), BackendTarget::Url("http://a:1/base".to_owned()))]);
         bundle.aws.endpoints = endpoint.map(|url| ("lambda".to_owned(), url.to_owned())).into_iter().collect();
@@ -239,7 +246,7 @@ mod tests {
             credentials: credentials.map(str::to_owned),
             timeout_ms: 1000,
         };
-        Scope::with_bundle(&bundle, |scope| Function::parse(&call, false, scope).unwrap())
+        Scope::with_bundle(&bundle, |scope| Function::parse(&call, false, scope))
     }
 
     #[test]
@@ -256,9 +263,19 @@ mod tests {
             amazon.path,
             "/2015-03-31/functions/arn%3Aaws%3Alambda%3Aus-east-2%3A1%3Afunction%3Athere/invocations"
         );
-        let imitated = parse("there", Some("http://localstack:4566"), Some("arn:aws:iam::*:user/*"));
+        let imitated = parse("there", Some("http://localstack:4566"), role.as_deref());
         let Callee::Amazon { endpoint, region, role: None } = &imitated.callee else { panic!("{imitated:?}") };
         assert_eq!((&*endpoint.destination.host, &**region), ("localstack", "eu-west-1"));
+    }
+
+    #[test]
+    fn who_calls_is_never_somebody_else() {
+        for nobody in ["arn:aws:iam::*:user/*", "${CallerRole}"] {
+            let refused = try_parse("there", None, Some(nobody)).unwrap_err();
+            assert!(refused.contains(nobody), "{refused}");
+            // Nobody asks who calls a function of the Stage.
+            assert!(try_parse("here", None, Some(nobody)).is_ok());
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bundle::integration::Integration;
-use bundle::route::{Refusal, Verb};
+use bundle::route::{DEFAULT_RESOURCE, Refusal, Verb};
 use bundle::{ApiKind, Digest, StageBundle, StageKey};
 
 use crate::dispatch::pattern::Pattern;
@@ -129,9 +129,6 @@ pub struct Scope<'a> {
 /// The guards of routes that this proxy knows.
 const GUARDS: [&str; 1] = [bundle::validation::GUARD];
 
-/// An HTTP API's route for what no other one matches.
-const DEFAULT_ROUTE: &str = "$default";
-
 impl Stage {
     /// Parses a stage: always, and everything in it. A route that does not work is refused, its neighbours serve.
     pub(super) fn parse(bundle: &StageBundle, digest: Digest) -> Self {
@@ -150,8 +147,7 @@ impl Stage {
         // another route.
         let mut late = Vec::new();
         for (index, source) in bundle.routes.iter().enumerate() {
-            let is_default =
-                bundle.api.kind == ApiKind::Http && source.resource.trim_start_matches('/') == DEFAULT_ROUTE;
+            let is_default = bundle.api.kind == ApiKind::Http && source.resource == DEFAULT_RESOURCE;
             let (pattern, reason) = if is_default { Default::default() } else { Pattern::parse(&source.resource) };
             let route = Route::parse(source, &pattern, reason.clone(), &scope, |message| report(source, message));
             if reason.is_some() {

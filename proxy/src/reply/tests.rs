@@ -265,8 +265,14 @@ fn http_apis_spell_their_500_otherwise() {
     let mut bundle = stage("prod", &[mock("GET /fine")]);
     bundle.api.kind = ApiKind::Http;
     let core = core(&set(vec![bundle], vec![default_host("example.com", &["prod"])])).0;
-    let (status, _, body) = serve(&core, request("GET", "/prod/none", &[]));
+    let id = ("x-amzn-requestid", "01234567-89ab-4def-8123-456789abcdef");
+    let (status, headers, body) = serve(&core, request("GET", "/prod/none", &[id]));
     assert_eq!((status, body.as_str()), (404, r#"{"message":"Not Found"}"#));
+    // And name requests and errors otherwise.
+    assert!(headers.contains_key("apigw-requestid"), "{headers:?}");
+    for of_rest_apis in ["x-amzn-requestid", "x-amz-apigw-id", "x-amzn-errortype"] {
+        assert!(!headers.contains_key(of_rest_apis), "{headers:?}");
+    }
     let mut exchange = request("GET", "/prod/fine", &[]);
     crate::dispatch::dispatch(&core, &mut exchange).unwrap();
     let (_, _, body) = answer(exchange, Rejection::Configuration(String::new()));

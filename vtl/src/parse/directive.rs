@@ -265,7 +265,7 @@ impl<'s> Parser<'s, '_> {
 
     /// `#name`, `#name(a b)`, `#@name(a)body#end`: a macro's call, or plain text.
     fn call(&mut self, name: &'s str, start: usize, nodes: &mut Nodes) -> Eval<()> {
-        let after_name = self.at;
+        let (after_name, depth) = (self.at, self.depth);
         let with_body = name.starts_with('@');
         let mut arguments = Vec::new();
         if self.rest().trim_start_matches([' ', '\t']).starts_with('(') {
@@ -279,7 +279,7 @@ impl<'s> Parser<'s, '_> {
                     Ok(argument) => arguments.push(argument),
                     // Not a call after all: a colour, an anchor, a comment in another language.
                     Err(_) if !with_body => {
-                        self.at = after_name;
+                        (self.at, self.depth) = (after_name, depth);
                         nodes.text(&self.source[start..after_name]);
                         return Ok(());
                     }

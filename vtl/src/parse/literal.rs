@@ -89,6 +89,11 @@ impl<'s> Parser<'s, '_> {
         }
         self.at = at;
         let text: &'s str = &self.source[start..at];
+        // Not even a digit: `..` where a value should be. Whoever reads values in a row would not get ahead.
+        if !text.bytes().any(|c| c.is_ascii_digit()) {
+            self.at = start;
+            return Err(self.wrong(start, "expected a number", "a range is [1..5]"));
+        }
         if floating {
             return match text.parse() {
                 Ok(number) => Ok(Expr::Double(number)),

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::header::HOST;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
 
 use crate::body::Body;
 use crate::core::Core;
@@ -20,6 +20,10 @@ use crate::rejection::Rejection;
 
 /// Largest answer that holds credentials.
 const MAX_ANSWER: usize = 64 << 10;
+
+/// Where services name a request; S3 and the older ones do it in the second.
+static REQUEST_IDS: [HeaderName; 2] =
+    [HeaderName::from_static("x-amzn-requestid"), HeaderName::from_static("x-amz-request-id")];
 
 /// A call as it will be sent, but for its signature.
 pub struct SignedCall<'a> {
@@ -58,7 +62,14 @@ pub async fn send(
         Ok(Head { path: path.clone(), headers })
     };
     let call = Call { pool, method: method.clone(), timeout, idle: timeout, max_body: None };
-    ask(core, exchange, call, Body::full(body.clone()), head).await
+    let response = ask(core, exchange, call, Body::full(body.clone()), head).await?;
+    note_request_id(exchange, response.headers());
+    Ok(response)
+}
+
+/// Notes what a service calls the request that it has answered, which its own logs know it by.
+pub fn note_request_id(exchange: &mut Exchange, answer: &HeaderMap) {
+    exchange.record.endpoint_request_id = REQUEST_IDS.iter().find_map(|name| answer.get(name)).cloned();
 }
 
 /// One request outside of any client's, and its whole answer.

@@ -136,7 +136,9 @@ async fn send(
             let headers = std::cell::Cell::new(headers);
             let head = |_: &Exchange| Ok(Head { path: path.clone(), headers: headers.take() });
             let call = Call { pool, method: Method::POST, timeout, idle: timeout, max_body: None };
-            ask(core, exchange, call, Body::full(event), head).await
+            let response = ask(core, exchange, call, Body::full(event), head).await?;
+            aws::call::note_request_id(exchange, response.headers());
+            Ok(response)
         }
         Callee::Amazon { endpoint: _, region, role } => {
             let stage =

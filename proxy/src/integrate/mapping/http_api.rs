@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bundle::mapping::ChangeVerb;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use percent_encoding::utf8_percent_encode;
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
 use crate::body::{Body, BodyError, BodyFault};
 use crate::exchange::Exchange;
@@ -15,6 +15,11 @@ use crate::live::http_api::{Change, Changes, Expression, Part, Target};
 use crate::live::mapping::uri::COMPONENT;
 use crate::live::mapping::{Source, Wants};
 use crate::rejection::Rejection;
+
+/// Escaped in a mapped path: what would end it, or is not allowed in one. Not `%`: path parameters and the request's
+/// own path come with their escapes.
+const PATH: &AsciiSet =
+    &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'?').add(b'\\').add(b'^').add(b'`');
 
 /// The value of an expression; `None` if nothing of it is there.
 ///
@@ -67,10 +72,11 @@ pub fn change_request(
             Target::Header(name) => change_header(*verb, name, value.as_deref(), headers)?,
             Target::Path => {
                 if let Some(value) = value {
-                    if value.split('/').any(|segment| matches!(segment, "." | "..")) {
+                    if has_dot_segments(&value) {
                         return Err(Rejection::BadPath("a mapped value has dot segments"));
                     }
                     let slash = if value.starts_with('/') { "" } else { "/" };
+                    let value = utf8_percent_encode(&value, PATH);
                     rewritten.get_or_insert_with(split).0 = format!("{slash}{value}");
                 }
             }
@@ -90,6 +96,12 @@ pub fn change_request(
     let Some((path, pairs)) = rewritten else { return Ok(path) };
     let whole = if pairs.is_empty() { path } else { format!("{path}?{}", pairs.join("&")) };
     whole.parse().map_err(|_| Rejection::Configuration("the mapped path is not valid for this request".into()))
+}
+
+/// Values keep the escapes they came with, so that a backend may see dot segments where nobody has written dots.
+fn has_dot_segments(path: &str) -> bool {
+    let decoded = percent_decode_str(path).decode_utf8_lossy();
+    decoded.split(['/', '\\']).any(|segment| matches!(segment, "." | ".."))
 }
 
 fn change_header(

@@ -3,6 +3,7 @@
 use http::header::COOKIE;
 
 use super::Source;
+use crate::context;
 use crate::integrate::lambda::json::{self, Writer};
 use crate::integrate::lambda::request::{Query, cookies, headers};
 
@@ -30,7 +31,7 @@ pub(super) fn write(source: &Source<'_>, out: &mut Vec<u8>) {
                 }
             });
         }
-        event.nested("requestContext", |object| context(source, object));
+        event.nested("requestContext", |object| request_context(source, object));
         let binary = !source.body.is_empty() && source.is_binary();
         if binary {
             json::base64(event.plain("body"), source.body);
@@ -55,7 +56,7 @@ pub(super) fn write(source: &Source<'_>, out: &mut Vec<u8>) {
     });
 }
 
-fn context(source: &Source<'_>, object: &mut Writer<'_>) {
+fn request_context(source: &Source<'_>, object: &mut Writer<'_>) {
     let own = ["accountId", "apiId", "domainName", "domainPrefix"];
     source.context(object, &own.map(|name| (name, name)));
     object.nested("http", |http| {
@@ -72,16 +73,5 @@ fn context(source: &Source<'_>, object: &mut Writer<'_>) {
 
 /// `GET /pets/{id}`, or `$default`.
 fn route_key(source: &Source<'_>, object: &mut Writer<'_>) {
-    let resource = &*source.route.resource;
-    let out = object.plain("routeKey");
-    match resource.trim_start_matches('/') {
-        "$default" => json::string(out, b"$default"),
-        _ => {
-            out.push(b'"');
-            crate::observe::json::escape(out, source.route.verb.as_bytes());
-            out.push(b' ');
-            crate::observe::json::escape(out, resource.as_bytes());
-            out.push(b'"');
-        }
-    }
+    object.text("routeKey", &*context::route_key(source.route));
 }

@@ -1,0 +1,329 @@
+//! Watches: each a task that tells the operator's loop what changed.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use bundle::object::{GATEWAY_LABEL, INDEX_TYPE, Index};
+use compile::ObjectKey;
+use crds::{ApiDefinition, Stage, UsagePlan};
+use futures_util::{Stream, StreamExt};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod as KubePod, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{ApiResource, DynamicObject, PartialObjectMeta};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event as WatchEvent};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::Kind;
+use crate::acknowledge::Loaded;
+use crate::config::{Config, GatewayConfig};
+
+/// What the operator's loop is told.
+#[derive(Debug)]
+pub enum Event {
+    /// Something is there, has changed, or is gone.
+    Change(Change),
+    /// This watch has told everything there is.
+    Synced(Source),
+    /// This operator leads from now on, or does no longer.
+    Leads(bool),
+    /// What a proxy has loaded changed.
+    Loaded {
+        /// Name of the gateway.
+        gateway: String,
+        /// Name of the pod.
+        pod: String,
+        /// What it said; `None`: it does not answer.
+        loaded: Option<Loaded>,
+    },
+    /// The configuration file has changed.
+    Config(Config),
+    /// Stop.
+    Stop,
+}
+
+/// A watch.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Source(String);
+
+/// Something is there, has changed, or is gone (`None`).
+#[derive(Debug)]
+pub enum Change {
+    /// An ApiDefinition.
+    ApiDefinition(ObjectKey, Option<Box<ApiDefinition>>),
+    /// A Stage.
+    Stage(ObjectKey, Option<Box<Stage>>),
+    /// A UsagePlan.
+    UsagePlan(ObjectKey, Option<Box<UsagePlan>>),
+    /// An object that does not parse, and why.
+    Unreadable(&'static str, ObjectKey, String),
+    /// Metadata of a ConfigMap or Secret.
+    Meta(Kind, ObjectKey, Option<Box<ObjectMeta>>),
+    /// An index Secret in a namespace of bundles: its gateway, its resource version, what it says.
+    Index(ObjectKey, Option<Box<KnownIndex>>),
+    /// A pod of a gateway.
+    Pod(String, ObjectKey, Option<Pod>),
+}
+
+/// An index Secret as it is in the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownIndex {
+    /// The gateway it is for.
+    pub gateway: String,
+    /// Its resource version.
+    pub version: String,
+    /// What it says; `None`: it cannot be read, and is written anew.
+    pub index: Option<Index>,
+}
+
+/// A pod of a gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// Its address, once it has one.
+    pub address: Option<String>,
+    /// Ready, and not ending.
+    pub ready: bool,
+    /// It is ending.
+    pub ending: bool,
+}
+
+/// The watches that run.
+pub struct Watches {
+    tasks: Vec<JoinHandle<()>>,
+    /// Those whose first listing is not complete.
+    pub pending: HashSet<Source>,
+}
+
+impl Watches {
+    /// Starts everything.
+    pub fn start(
+        client: &Client,
+        config: &Config,
+        namespaces: &[String],
+        events: &mpsc::UnboundedSender<Event>,
+    ) -> Self {
+        let mut watches = Self { tasks: Vec::new(), pending: HashSet::new() };
+        let scopes: Vec<Option<&str>> = match namespaces {
+            [] => vec![None],
+            some => some.iter().map(|namespace| Some(namespace.as_str())).collect(),
+        };
+        for scope in scopes {
+            watches.parsed::<ApiDefinition>(client, scope, "ApiDefinition", events, Change::ApiDefinition);
+            watches.parsed::<Stage>(client, scope, "Stage", events, Change::Stage);
+            watches.parsed::<UsagePlan>(client, scope, "UsagePlan", events, Change::UsagePlan);
+            watches.metadata::<ConfigMap>(client, scope, Kind::ConfigMap, events);
+            watches.metadata::<Secret>(client, scope, Kind::Secret, events);
+        }
+        for namespace in config.bundle_namespaces() {
+            let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+            let stream = watcher::watcher(api, watcher::Config::default().labels(GATEWAY_LABEL));
+            watches.spawn(
+                format!("bundles in {namespace}"),
+                stream,
+                events,
+                |key, secret: Option<Secret>| match secret {
+                    Some(secret) => index_of(&secret).map(|known| Change::Index(key, Some(Box::new(known)))),
+                    None => Some(Change::Index(key, None)),
+                },
+            );
+        }
+        for gateway in &config.gateways {
+            watches.pods(client, gateway, events);
+        }
+        watches
+    }
+
+    /// Whether everything there is has been told.
+    pub fn synced(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    fn pods(&mut self, client: &Client, gateway: &GatewayConfig, events: &mpsc::UnboundedSender<Event>) {
+        let api: Api<KubePod> = Api::namespaced(client.clone(), &gateway.namespace);
+        let stream = watcher::watcher(api, watcher::Config::default().labels(&gateway.selector.text()));
+        let name = gateway.name.clone();
+        self.spawn(format!("pods of {name}"), stream, events, move |key, pod: Option<KubePod>| {
+            Some(Change::Pod(name.clone(), key, pod.as_ref().map(pod_of)))
+        });
+    }
+
+    /// Watches resources of our own. Each object is parsed by itself, so that one that does not parse hurts no other.
+    fn parsed<K>(
+        &mut self,
+        client: &Client,
+        scope: Option<&str>,
+        kind: &'static str,
+        events: &mpsc::UnboundedSender<Event>,
+        change: impl Fn(ObjectKey, Option<Box<K>>) -> Change + Send + 'static,
+    ) where
+        K: Resource<DynamicType = ()> + DeserializeOwned,
+    {
+        let resource = ApiResource::erase::<K>(&());
+        let api: Api<DynamicObject> = match scope {
+            Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+            None => Api::all_with(client.clone(), &resource),
+        };
+        let stream = watcher::watcher(api, watcher::Config::default());
+        self.spawn(format!("{kind}s in {}", scope.unwrap_or("all namespaces")), stream, events, move |key, object| {
+            let Some(object) = object else { return Some(change(key, None)) };
+            Some(match parse::<K>(object) {
+                Ok(object) => change(key, Some(Box::new(object))),
+                Err(error) => Change::Unreadable(kind, key, error),
+            })
+        });
+    }
+
+    fn metadata<K>(&mut self, client: &Client, scope: Option<&str>, kind: Kind, events: &mpsc::UnboundedSender<Event>)
+    where
+        K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + std::fmt::Debug
+            + Send
+            + 'static,
+    {
+        let api: Api<PartialObjectMeta<K>> = match scope {
+            Some(namespace) => Api::namespaced(client.clone(), namespace),
+            None => Api::all(client.clone()),
+        };
+        let stream = watcher::watcher(api, watcher::Config::default());
+        let name = format!("{kind:?}s in {}", scope.unwrap_or("all namespaces"));
+        self.spawn(name, stream, events, move |key, object: Option<PartialObjectMeta<K>>| {
+            Some(Change::Meta(
+                kind,
+                key,
+                object.map(|object| {
+                    let mut metadata = object.metadata;
+                    metadata.managed_fields = None;
+                    Box::new(metadata)
+                }),
+            ))
+        });
+    }
+
+    /// Runs one watch. `change` makes of an object, or of its end, what the loop is told.
+    fn spawn<K>(
+        &mut self,
+        name: String,
+        stream: impl Stream<Item = watcher::Result<WatchEvent<K>>> + Send + 'static,
+        events: &mpsc::UnboundedSender<Event>,
+        change: impl Fn(ObjectKey, Option<K>) -> Option<Change> + Send + 'static,
+    ) where
+        K: kube::ResourceExt + Send + 'static,
+    {
+        let source = Source(name);
+        self.pending.insert(source.clone());
+        let events = events.clone();
+        self.tasks.push(tokio::spawn(async move {
+            let mut stream = Box::pin(stream.default_backoff());
+            let mut known: HashSet<ObjectKey> = HashSet::new();
+            let mut listed: HashSet<ObjectKey> = HashSet::new();
+            let mut failing = false;
+            // The loop being gone ends the task.
+            while let Some(event) = stream.next().await {
+                let mut told = Vec::new();
+                match event {
+                    Ok(WatchEvent::Init) => listed.clear(),
+                    Ok(WatchEvent::InitApply(object)) => {
+                        let key = key_of(&object);
+                        listed.insert(key.clone());
+                        told.extend(change(key, Some(object)).map(Event::Change));
+                    }
+                    Ok(WatchEvent::InitDone) => {
+                        for gone in known.difference(&listed) {
+                            told.extend(change(gone.clone(), None).map(Event::Change));
+                        }
+                        known = std::mem::take(&mut listed);
+                        told.push(Event::Synced(source.clone()));
+                    }
+                    Ok(WatchEvent::Apply(object)) => {
+                        let key = key_of(&object);
+                        known.insert(key.clone());
+                        told.extend(change(key, Some(object)).map(Event::Change));
+                    }
+                    Ok(WatchEvent::Delete(object)) => {
+                        let key = key_of(&object);
+                        known.remove(&key);
+                        told.extend(change(key, None).map(Event::Change));
+                    }
+                    Err(error) => {
+                        if !std::mem::replace(&mut failing, true) {
+                            tracing::warn!(watch = source.0, %error, "a watch is interrupted; what it told stays");
+                        }
+                        continue;
+                    }
+                }
+                if std::mem::replace(&mut failing, false) {
+                    tracing::info!(watch = source.0, "the watch goes on");
+                }
+                for event in told {
+                    if events.send(event).is_err() {
+                        return;
+                    }
+                }
+            }
+            // A watch has no end of its own.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }));
+    }
+}
+
+impl Drop for Watches {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+fn parse<K: DeserializeOwned>(mut object: DynamicObject) -> Result<K, String> {
+    object.metadata.managed_fields = object.metadata.managed_fields.map(|fields| {
+        // Who wrote the spec last is all that is wanted of them.
+        let mut newest: Vec<_> = fields.into_iter().filter(|entry| entry.subresource.is_none()).collect();
+        newest.sort_by_key(|entry| entry.time.as_ref().map(|time| time.0));
+        newest.drain(..newest.len().saturating_sub(1));
+        newest
+            .into_iter()
+            .map(|entry| k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry {
+                fields_v1: None,
+                ..entry
+            })
+            .collect()
+    });
+    let value = serde_json::to_value(object).map_err(|error| error.to_string())?;
+    serde_json::from_value(value).map_err(|error| error.to_string())
+}
+
+fn key_of(object: &impl kube::ResourceExt) -> ObjectKey {
+    ObjectKey::new(object.namespace().unwrap_or_default(), object.name_any())
+}
+
+/// `None` for part Secrets, which their index stands for.
+fn index_of(secret: &Secret) -> Option<KnownIndex> {
+    if secret.type_.as_deref() != Some(INDEX_TYPE) {
+        return None;
+    }
+    let data = secret.data.as_ref();
+    let index = Index::read(|key| data?.get(key).map(|bytes| bytes.0.as_slice())).ok();
+    Some(KnownIndex {
+        gateway: secret.metadata.labels.as_ref()?.get(GATEWAY_LABEL)?.clone(),
+        version: secret.metadata.resource_version.clone()?,
+        index,
+    })
+}
+
+fn pod_of(pod: &KubePod) -> Pod {
+    let status = pod.status.as_ref();
+    let ending = pod.metadata.deletion_timestamp.is_some();
+    let conditions = status.and_then(|status| status.conditions.as_ref());
+    let ready = conditions
+        .is_some_and(|all| all.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"));
+    // One that has ended keeps its object for a while.
+    let over =
+        status.and_then(|status| status.phase.as_deref()).is_some_and(|phase| matches!(phase, "Failed" | "Succeeded"));
+    let address = status.and_then(|status| status.pod_ip.clone());
+    Pod { address, ready: ready && !ending && !over, ending: ending || over }
+}

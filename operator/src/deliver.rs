@@ -1,0 +1,221 @@
+//! Bundles to the proxies: Secrets, written only when their content changes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bundle::object::{GATEWAY_LABEL, INDEX_TYPE, Index, KIND_LABEL, PART_TYPE, PAYLOAD_KEY, Packed, Subject};
+use bundle::{DecodeError, Digest, EncodeError, FORMAT, HostBundle, StageBundle, Stamped, decode, encode};
+use compile::ObjectKey;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::PostParams;
+use kube::{Api, Client};
+
+use crate::collect::KnownIndex;
+use crate::history::is_conflict;
+
+/// Annotation of an index: what it is about, for people.
+const SUBJECT: &str = "stagegate.dev/subject";
+
+/// A bundle that shall be in the cluster.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The gateway whose proxies load it.
+    pub gateway: String,
+    /// What it is about.
+    pub subject: Subject,
+    /// Number of the live deployment, of a Stage.
+    pub deployment: Option<u64>,
+    /// What the pin's annotation said.
+    pub pin: Option<String>,
+    /// The bundle.
+    pub content: Content,
+}
+
+/// A bundle.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// Of a Stage.
+    Stage(Stamped<StageBundle>),
+    /// Of a host.
+    Host(Stamped<HostBundle>),
+}
+
+/// Why a bundle could not be delivered.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliverError {
+    /// The API server.
+    #[error(transparent)]
+    Kube(#[from] kube::Error),
+    /// It cannot be packed.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The Secret is another one than was seen: it is looked at again.
+    #[error("the Secret changed meanwhile")]
+    Conflict,
+}
+
+/// Why a delivered bundle could not be read back.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadBackError {
+    /// The API server.
+    #[error(transparent)]
+    Kube(#[from] kube::Error),
+    /// A Secret is missing or malformed.
+    #[error(transparent)]
+    Object(#[from] bundle::object::ObjectError),
+    /// The payload is malformed.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+}
+
+impl Content {
+    /// Digest of the bundle.
+    pub fn digest(&self) -> &Digest {
+        match self {
+            Self::Stage(bundle) => &bundle.digest,
+            Self::Host(bundle) => &bundle.digest,
+        }
+    }
+}
+
+impl Wanted {
+    /// Whether this is what an index says.
+    pub fn is_delivered(&self, known: &KnownIndex) -> bool {
+        let Some(index) = &known.index else { return false };
+        known.gateway == self.gateway
+            && index.digest == *self.content.digest()
+            && index.deployment == self.deployment
+            && index.pin == self.pin
+    }
+
+    /// The index and parts.
+    fn pack(&self) -> Result<(Index, Packed), EncodeError> {
+        let encoded = match &self.content {
+            Content::Stage(bundle) => encode(&*bundle.content)?,
+            Content::Host(bundle) => encode(&*bundle.content)?,
+        };
+        let index = Index {
+            subject: self.subject.clone(),
+            format: FORMAT,
+            digest: encoded.digest,
+            deployment: self.deployment,
+            pin: self.pin.clone(),
+            parts: Vec::new(),
+        };
+        let packed = index.clone().pack(encoded.payload);
+        let parts = packed.parts.keys().cloned().collect();
+        Ok((Index { parts, ..index }, packed))
+    }
+
+    /// Writes it; parts first, the index last. What the cluster has of it now.
+    ///
+    /// # Errors
+    /// When the API server refuses it, or the Secret is another one than `known`.
+    pub async fn write(
+        &self,
+        client: &Client,
+        key: &ObjectKey,
+        known: Option<&KnownIndex>,
+    ) -> Result<KnownIndex, DeliverError> {
+        let (index, packed) = self.pack()?;
+        let secrets: Api<Secret> = Api::namespaced(client.clone(), &key.namespace);
+        for (name, payload) in packed.parts {
+            let data = BTreeMap::from([(PAYLOAD_KEY.to_owned(), payload)]);
+            let part = Secret { immutable: Some(true), ..self.secret(&key.namespace, &name, "part", PART_TYPE, data) };
+            match secrets.create(&PostParams::default(), &part).await {
+                // Named by its content: it is the same.
+                Err(error) if is_conflict(&error) => {}
+                other => drop(other?),
+            }
+        }
+        let mut secret = self.secret(&key.namespace, &key.name, self.subject.kind(), INDEX_TYPE, packed.index);
+        let about = BTreeMap::from([(SUBJECT.to_owned(), self.subject.to_string())]);
+        secret.metadata.annotations = Some(about);
+        let written = match known {
+            Some(known) => {
+                secret.metadata.resource_version = Some(known.version.clone());
+                secrets.replace(&key.name, &PostParams::default(), &secret).await
+            }
+            None => secrets.create(&PostParams::default(), &secret).await,
+        };
+        match written {
+            Ok(secret) => Ok(KnownIndex {
+                gateway: self.gateway.clone(),
+                version: secret.metadata.resource_version.unwrap_or_default(),
+                index: Some(index),
+            }),
+            Err(error) if is_conflict(&error) => Err(DeliverError::Conflict),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A sidecar's Secret beside the Stage: the index and payload under names of their own.
+    ///
+    /// # Errors
+    /// When the bundle is too large for one Secret, or the API server refuses it.
+    pub async fn write_beside(&self, client: &Client, stage: &ObjectKey) -> Result<(), DeliverError> {
+        let (_, packed) = self.pack()?;
+        let name = format!("{}-stagegate-bundle", stage.name);
+        let secrets: Api<Secret> = Api::namespaced(client.clone(), &stage.namespace);
+        if !packed.parts.is_empty() {
+            return Err(EncodeError::TooLarge(packed.parts.values().map(Vec::len).sum()).into());
+        }
+        let data = packed.index.into_iter().map(|(entry, bytes)| (format!("stage.{entry}"), bytes)).collect();
+        let mut secret = self.secret(&stage.namespace, &name, self.subject.kind(), INDEX_TYPE, data);
+        // The proxies of gateways do not look here, and the label would tell them to.
+        secret.metadata.labels = None;
+        let known = secrets.get_opt(&name).await?;
+        if known.as_ref().is_some_and(|known| known.data == secret.data) {
+            return Ok(());
+        }
+        let written = match known.and_then(|known| known.metadata.resource_version) {
+            Some(version) => {
+                secret.metadata.resource_version = Some(version);
+                secrets.replace(&name, &PostParams::default(), &secret).await
+            }
+            None => secrets.create(&PostParams::default(), &secret).await,
+        };
+        match written {
+            Ok(_) => Ok(()),
+            Err(error) if is_conflict(&error) => Err(DeliverError::Conflict),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn secret(&self, namespace: &str, name: &str, kind: &str, type_: &str, data: BTreeMap<String, Vec<u8>>) -> Secret {
+        let labels = [(GATEWAY_LABEL, self.gateway.as_str()), (KIND_LABEL, kind)];
+        Secret {
+            metadata: ObjectMeta {
+                namespace: Some(namespace.to_owned()),
+                name: Some(name.to_owned()),
+                labels: Some(labels.map(|(label, value)| (label.to_owned(), value.to_owned())).into()),
+                ..ObjectMeta::default()
+            },
+            type_: Some(type_.to_owned()),
+            data: Some(data.into_iter().map(|(entry, bytes)| (entry, ByteString(bytes))).collect()),
+            ..Secret::default()
+        }
+    }
+}
+
+/// A Stage's bundle as it was delivered: what goes on being served while the Stage does not compile.
+///
+/// # Errors
+/// When it is not there whole.
+pub async fn read_back(client: &Client, key: &ObjectKey) -> Result<Option<Stamped<StageBundle>>, ReadBackError> {
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &key.namespace);
+    let Some(secret) = secrets.get_opt(&key.name).await? else { return Ok(None) };
+    let data = secret.data.unwrap_or_default();
+    let entry = |name: &str| data.get(name).map(|bytes| bytes.0.as_slice());
+    let index = Index::read(entry)?;
+    let mut parts = BTreeMap::new();
+    for name in &index.parts {
+        let part = secrets.get_opt(name).await?.and_then(|part| part.data?.remove(PAYLOAD_KEY));
+        parts.extend(part.map(|part| (name.clone(), part.0)));
+    }
+    let encoded = index.payload(entry, |name| parts.get(name).map(Vec::as_slice))?;
+    let content = Arc::new(decode::<StageBundle>(&encoded)?);
+    Ok(Some(Stamped { digest: encoded.digest, content }))
+}

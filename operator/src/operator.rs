@@ -1,0 +1,413 @@
+//! The loop: one change after the other, from the watches to the proxies and back to the conditions.
+//!
+//! A change marks the APIs that it concerns. A pass decides and compiles those, links hosts if any name changed, and
+//! writes what differs from what is in the cluster; what else is told meanwhile waits for the next pass. There is no
+//! pause for changes to gather: those that are there already share a pass.
+
+mod pass;
+mod reporting;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bundle::{Digest, StageKey};
+use compile::world::{api_of, config_maps_of, secrets_of};
+use compile::{Contract, ObjectKey};
+use kube::Client;
+use kube::runtime::events::{Recorder, Reporter};
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+use crate::acknowledge::{Loaded, Polls};
+use crate::certificates::Certificates;
+use crate::collect::{Change, Cluster, Event, Kind, KnownIndex, Pod, Watches};
+use crate::config::Config;
+use crate::deliver::Wanted;
+use crate::history::{self, Deployments};
+use crate::program::{Hosts, Program};
+use crate::serve::Vitals;
+
+/// How often what waits is looked at: retries, conditions that are due.
+const TICK: Duration = Duration::from_millis(100);
+/// How often what nobody needs is swept.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// What an operator is started with.
+pub struct Settings {
+    /// Its own namespace.
+    pub namespace: String,
+    /// Namespaces it serves; empty: all.
+    pub namespaces: Vec<String>,
+    /// Its name in the Lease and in Events.
+    pub identity: String,
+}
+
+/// The operator.
+pub struct Operator {
+    client: Client,
+    config: Config,
+    settings: Settings,
+    vitals: Arc<Vitals>,
+    events: mpsc::UnboundedSender<Event>,
+    watches: Watches,
+    polls: Polls,
+    recorder: Recorder,
+    certificates: Certificates,
+
+    cluster: Cluster,
+    histories: BTreeMap<ObjectKey, Deployments>,
+    /// Index Secrets that are in the cluster.
+    indexes: BTreeMap<ObjectKey, KnownIndex>,
+    pods: BTreeMap<(String, ObjectKey), Pod>,
+    loaded: BTreeMap<(String, String), Loaded>,
+
+    leads: bool,
+    /// APIs to decide about and to compile.
+    dirty: BTreeSet<ObjectKey>,
+    /// APIs that are tried again at the next tick.
+    again: BTreeSet<ObjectKey>,
+    /// Contracts of ApiDefinitions as they are now.
+    contracts: HashMap<ObjectKey, Arc<Contract>>,
+    /// Contracts of deployments that are served and are not the newest.
+    kept: HashMap<(ObjectKey, u64), Arc<Contract>>,
+    programs: BTreeMap<StageKey, Program>,
+    /// Values of `stagegate.dev/deploy` that were acted upon.
+    handled: HashMap<StageKey, String>,
+    hosts: Hosts,
+    /// What shall be in the cluster.
+    wanted: BTreeMap<ObjectKey, Wanted>,
+    /// Digests of what was written for sidecars.
+    beside: HashMap<StageKey, Digest>,
+    /// Why a bundle could not be written.
+    undelivered: BTreeMap<ObjectKey, String>,
+    reports: reporting::Reports,
+    swept: Instant,
+    /// Since when an API with deployments has had neither ApiDefinition nor Stage.
+    orphaned: BTreeMap<ObjectKey, Instant>,
+}
+
+impl Operator {
+    /// An operator that has seen nothing yet.
+    pub fn new(
+        client: Client,
+        config: Config,
+        settings: Settings,
+        vitals: Arc<Vitals>,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> Self {
+        let watches = Watches::start(&client, &config, &settings.namespaces, &events);
+        let reporter =
+            Reporter { controller: "stagegate-operator".to_owned(), instance: Some(settings.identity.clone()) };
+        Self {
+            watches,
+            polls: Polls::default(),
+            recorder: Recorder::new(client.clone(), reporter),
+            certificates: Certificates::new(client.clone(), settings.namespace.clone()),
+            cluster: Cluster::default(),
+            histories: BTreeMap::new(),
+            indexes: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            loaded: BTreeMap::new(),
+            leads: false,
+            dirty: BTreeSet::new(),
+            again: BTreeSet::new(),
+            contracts: HashMap::new(),
+            kept: HashMap::new(),
+            programs: BTreeMap::new(),
+            handled: HashMap::new(),
+            hosts: Hosts::default(),
+            wanted: BTreeMap::new(),
+            beside: HashMap::new(),
+            undelivered: BTreeMap::new(),
+            reports: reporting::Reports::default(),
+            swept: Instant::now(),
+            orphaned: BTreeMap::new(),
+            client,
+            config,
+            settings,
+            vitals,
+            events,
+        }
+    }
+
+    /// Works until told to stop.
+    pub async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Event>) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let event = tokio::select! {
+                biased;
+                event = inbox.recv() => event,
+                _ = ticks.tick() => {
+                    self.tick().await;
+                    continue;
+                }
+            };
+            let began = Instant::now();
+            let mut next = event;
+            while let Some(event) = next {
+                if let Event::Stop = event {
+                    return;
+                }
+                self.learn(event);
+                next = inbox.try_recv().ok();
+            }
+            if self.watches.synced() {
+                self.vitals.ready.store(true, Ordering::Relaxed);
+                let worked = !self.dirty.is_empty();
+                self.pass().await;
+                if worked {
+                    self.vitals.passes.observe(began.elapsed().as_secs_f64());
+                }
+            }
+        }
+    }
+
+    async fn tick(&mut self) {
+        if !self.watches.synced() {
+            return;
+        }
+        if !self.again.is_empty() {
+            self.dirty.append(&mut self.again);
+            self.pass().await;
+        }
+        if self.leads {
+            self.report().await;
+            if self.swept.elapsed() >= SWEEP_EVERY {
+                self.swept = Instant::now();
+                self.sweep().await;
+            }
+        }
+    }
+
+    /// Takes note of one event.
+    fn learn(&mut self, event: Event) {
+        match event {
+            Event::Change(change) => self.change(change),
+            Event::Synced(source) => {
+                if self.watches.pending.remove(&source) && self.watches.synced() {
+                    tracing::info!(
+                        apis = self.cluster.world.api_definitions.len(),
+                        stages = self.cluster.world.stages.len(),
+                        "the cluster has been read"
+                    );
+                    self.everything();
+                }
+            }
+            Event::Leads(leads) => {
+                self.leads = leads;
+                self.vitals.leads.set(i64::from(leads));
+                self.everything();
+                self.follow_pods();
+            }
+            Event::Loaded { gateway, pod, loaded } => {
+                match loaded {
+                    Some(loaded) => drop(self.loaded.insert((gateway.clone(), pod), loaded)),
+                    None => drop(self.loaded.remove(&(gateway.clone(), pod))),
+                }
+                self.reports.gateway(&gateway);
+            }
+            Event::Config(config) => {
+                self.watches = Watches::start(&self.client, &config, &self.settings.namespaces, &self.events);
+                self.config = config;
+                self.hosts.invalidate();
+                // Objects of namespaces that are no longer watched are nobody's.
+                self.indexes.clear();
+                self.pods.clear();
+                self.everything();
+                self.follow_pods();
+            }
+            // Handled by the loop.
+            Event::Stop => {}
+        }
+    }
+
+    /// Every API is looked at again.
+    fn everything(&mut self) {
+        self.dirty.extend(self.cluster.world.api_definitions.keys().cloned());
+        self.dirty.extend(self.cluster.world.stages.iter().map(|(key, stage)| api_of(key, stage)));
+        self.reports.plans(self.cluster.world.usage_plans.keys());
+    }
+
+    fn change(&mut self, change: Change) {
+        match change {
+            Change::ApiDefinition(key, object) => {
+                let status_only = is_same_spec(self.cluster.world.api_definitions.get(&key), object.as_deref());
+                self.cluster.api_definition(&key, object.map(|object| *object));
+                self.reports.api(&key);
+                if !status_only {
+                    self.contracts.remove(&key);
+                    self.dirty.insert(key);
+                }
+            }
+            Change::Stage(key, object) => {
+                let before = self.cluster.world.stages.get(&key).cloned();
+                let status_only = is_same_stage(before.as_deref(), object.as_deref());
+                self.cluster.stage(&key, object.map(|object| *object));
+                self.reports.stage(&key);
+                if status_only {
+                    return;
+                }
+                let after = self.cluster.world.stages.get(&key);
+                self.dirty.extend(before.iter().chain(after).map(|stage| api_of(&key, stage)));
+                let plans = self.cluster.world.usage_plans.keys().filter(|plan| plan.namespace == key.namespace);
+                self.reports.plans(plans);
+            }
+            Change::UsagePlan(key, object) => {
+                self.cluster.usage_plan(&key, object.map(|object| *object));
+                self.reports.plans(std::iter::once(&key));
+            }
+            Change::Unreadable(kind, key, error) => {
+                tracing::error!(kind, %key, error, "an object cannot be read; what it was stays");
+                self.cluster.unreadable.insert((kind, key), error);
+            }
+            Change::Meta(kind, key, metadata) => self.metadata(kind, &key, metadata.as_deref()),
+            Change::Index(key, known) => self.index(key, known.map(|known| *known)),
+            Change::Pod(gateway, key, pod) => {
+                let at = (gateway.clone(), key);
+                match pod {
+                    Some(pod) => drop(self.pods.insert(at, pod)),
+                    None => {
+                        self.loaded.remove(&(gateway.clone(), at.1.name.clone()));
+                        self.pods.remove(&at);
+                    }
+                }
+                self.reports.gateway(&gateway);
+                self.follow_pods();
+            }
+        }
+    }
+
+    fn metadata(
+        &mut self,
+        kind: Kind,
+        key: &ObjectKey,
+        metadata: Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta>,
+    ) {
+        let world = &self.cluster.world;
+        let in_namespace = |other: &ObjectKey| other.namespace == key.namespace;
+        match kind {
+            Kind::ConfigMap => {
+                if let Some((api, number, meta)) = metadata.and_then(|metadata| history::describe(key, metadata)) {
+                    let known = self.histories.entry(api.clone()).or_default().insert(number, meta.clone());
+                    if known.as_ref() != Some(&meta) {
+                        self.dirty.insert(api);
+                    }
+                    return;
+                }
+                if let (None, Some((api, number))) = (metadata, history::named(key)) {
+                    let gone = self.histories.get_mut(&api).and_then(|deployments| deployments.remove(&number));
+                    if gone.is_some() {
+                        self.dirty.insert(api);
+                    }
+                    return;
+                }
+                let version = metadata.and_then(|metadata| metadata.resource_version.clone());
+                let users: Vec<ObjectKey> = world
+                    .api_definitions
+                    .iter()
+                    .filter(|(api, object)| {
+                        in_namespace(api) && config_maps_of(&object.spec).any(|name| name == key.name)
+                    })
+                    .map(|(api, _)| api.clone())
+                    .collect();
+                if self.cluster.version(kind, key, version) {
+                    for api in users {
+                        self.contracts.remove(&api);
+                        self.dirty.insert(api);
+                    }
+                }
+            }
+            Kind::Secret => {
+                let version = metadata.and_then(|metadata| metadata.resource_version.clone());
+                let users: Vec<ObjectKey> = world
+                    .stages
+                    .iter()
+                    .filter(|(stage, object)| {
+                        in_namespace(stage) && secrets_of(&object.spec).any(|name| name == key.name)
+                    })
+                    .map(|(stage, object)| api_of(stage, object))
+                    .collect();
+                let shared = self.config.gateways.iter().filter_map(|gateway| gateway.default_tls.as_ref());
+                let default =
+                    shared.into_iter().any(|tls| tls.namespace == key.namespace && tls.secret_name == key.name);
+                if self.cluster.version(kind, key, version) {
+                    self.dirty.extend(users);
+                }
+                if default {
+                    self.hosts.invalidate();
+                    self.everything();
+                }
+            }
+        }
+    }
+
+    /// An index Secret is there, or is gone. One that is not what was written last is looked at again.
+    fn index(&mut self, key: ObjectKey, known: Option<KnownIndex>) {
+        let stage = |known: &KnownIndex| match &known.index.as_ref()?.subject {
+            bundle::object::Subject::Stage(stage) => Some(stage.clone()),
+            bundle::object::Subject::Host(_) => None,
+        };
+        let before = match known {
+            Some(known) => {
+                let same = self.indexes.get(&key) == Some(&known);
+                if same {
+                    return;
+                }
+                self.indexes.insert(key.clone(), known)
+            }
+            None => self.indexes.remove(&key),
+        };
+        let after = self.indexes.get(&key);
+        for stage in before.as_ref().and_then(stage).into_iter().chain(after.and_then(stage)) {
+            let key = ObjectKey::new(&stage.namespace, &stage.name);
+            if let Some(object) = self.cluster.world.stages.get(&key) {
+                self.dirty.insert(api_of(&key, object));
+                self.reports.stage(&key);
+            }
+        }
+        let content = self.wanted.get(&key).is_some_and(|wanted| after.is_none_or(|known| !wanted.is_delivered(known)));
+        if content && self.dirty.is_empty() {
+            // Somebody else has changed or deleted a host's: the next pass writes it.
+            self.everything();
+        }
+    }
+
+    /// Asks the pods that are there what they have loaded; nobody while another operator leads.
+    fn follow_pods(&mut self) {
+        let mut wanted = BTreeMap::new();
+        for ((gateway, key), pod) in &self.pods {
+            let Some(config) = self.config.gateway(gateway) else { continue };
+            if let (true, false, Some(address)) = (self.leads, pod.ending, &pod.address) {
+                let address = match address.contains(':') {
+                    true => format!("[{address}]:{}", config.admin_port),
+                    false => format!("{address}:{}", config.admin_port),
+                };
+                wanted.insert((gateway.clone(), key.name.clone()), address);
+            }
+        }
+        self.polls.set(&wanted, &self.events);
+    }
+}
+
+/// Whether only status or metadata that means nothing differ.
+fn is_same_spec(before: Option<&Arc<crds::ApiDefinition>>, after: Option<&crds::ApiDefinition>) -> bool {
+    match (before, after) {
+        (Some(before), Some(after)) => {
+            before.metadata.uid == after.metadata.uid && before.metadata.generation == after.metadata.generation
+        }
+        _ => false,
+    }
+}
+
+fn is_same_stage(before: Option<&crds::Stage>, after: Option<&crds::Stage>) -> bool {
+    match (before, after) {
+        (Some(before), Some(after)) => {
+            let (one, other) = (&before.metadata, &after.metadata);
+            one.uid == other.uid && one.generation == other.generation && one.annotations == other.annotations
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,298 @@
+//! When conditions are written, and what is told about a change.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use bundle::object::Subject;
+use bundle::{Digest, StageKey};
+use compile::world::{api_of, check_plan};
+use compile::{ObjectKey, World};
+use crds::Stage;
+use crds::stage::StageStatus;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::events::{Event, EventType};
+use kube::{Api, Resource};
+use serde::Serialize;
+use serde_json::json;
+
+use super::Operator;
+use crate::history::{Deployments, is_conflict};
+use crate::report::{self, StageFacts, serves};
+
+/// A Stage's status is written at most once in this time.
+const EVERY: Duration = Duration::from_secs(2);
+/// A change settles for so long before it is reported: most are loaded by then, and one write says it all.
+const SETTLE: Duration = Duration::from_millis(250);
+/// Field manager of statuses.
+const MANAGER: &str = "stagegate-operator";
+
+/// What is to be looked at, since when.
+#[derive(Default)]
+pub(super) struct Reports {
+    stages: BTreeMap<ObjectKey, Instant>,
+    apis: BTreeSet<ObjectKey>,
+    plans: BTreeSet<ObjectKey>,
+    gateways: BTreeSet<String>,
+    /// When a Stage's status was written last.
+    written: BTreeMap<ObjectKey, Instant>,
+}
+
+impl Reports {
+    pub(super) fn stage(&mut self, key: &ObjectKey) {
+        self.stages.entry(key.clone()).or_insert_with(Instant::now);
+    }
+
+    pub(super) fn api(&mut self, key: &ObjectKey) {
+        self.apis.insert(key.clone());
+    }
+
+    pub(super) fn plans<'a>(&mut self, keys: impl IntoIterator<Item = &'a ObjectKey>) {
+        self.plans.extend(keys.into_iter().cloned());
+    }
+
+    /// What proxies of a gateway have loaded has changed.
+    pub(super) fn gateway(&mut self, name: &str) {
+        self.gateways.insert(name.to_owned());
+    }
+
+    pub(super) fn everything(&mut self, world: &World) {
+        for key in world.stages.keys() {
+            self.stage(key);
+        }
+    }
+
+    /// Stages that are due.
+    fn due(&mut self, now: Instant) -> Vec<ObjectKey> {
+        let written = &self.written;
+        let due = |key: &ObjectKey, since: Instant| {
+            let settled = now.duration_since(since) >= SETTLE;
+            settled && written.get(key).is_none_or(|at| now.duration_since(*at) >= EVERY)
+        };
+        let keys: Vec<ObjectKey> =
+            self.stages.iter().filter(|(key, since)| due(key, **since)).map(|(key, _)| key.clone()).collect();
+        for key in &keys {
+            self.stages.remove(key);
+        }
+        keys
+    }
+}
+
+impl Operator {
+    /// Writes statuses that differ.
+    pub(super) async fn report(&mut self) {
+        for gateway in std::mem::take(&mut self.reports.gateways) {
+            let of_gateway = |stage: &Stage| stage.spec.gateway.as_deref().unwrap_or("default") == gateway;
+            let keys: Vec<ObjectKey> = self
+                .cluster
+                .world
+                .stages
+                .iter()
+                .filter(|(_, stage)| of_gateway(stage))
+                .map(|(key, _)| key.clone())
+                .collect();
+            for key in keys {
+                self.reports.stage(&key);
+            }
+        }
+        let (ready, hosts) = (self.ready_pods(), self.host_digests());
+        for key in self.reports.due(Instant::now()) {
+            self.report_stage(&key, &ready, &hosts).await;
+        }
+        for key in std::mem::take(&mut self.reports.apis) {
+            self.report_api(&key).await;
+        }
+        for key in std::mem::take(&mut self.reports.plans) {
+            self.report_plan(&key).await;
+        }
+    }
+
+    /// Names of ready pods, by gateway.
+    fn ready_pods(&self) -> BTreeMap<String, Vec<String>> {
+        let mut ready: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for ((gateway, key), _) in self.pods.iter().filter(|(_, pod)| pod.ready) {
+            ready.entry(gateway.clone()).or_default().push(key.name.clone());
+        }
+        ready
+    }
+
+    /// Digests of hosts as they are delivered, by gateway and host.
+    fn host_digests(&self) -> BTreeMap<(String, String), Digest> {
+        let host = |wanted: &crate::deliver::Wanted| match &wanted.subject {
+            Subject::Host(host) => Some(((wanted.gateway.clone(), host.clone()), wanted.content.digest().clone())),
+            Subject::Stage(_) => None,
+        };
+        self.wanted.values().filter_map(host).collect()
+    }
+
+    async fn report_stage(
+        &mut self,
+        key: &ObjectKey,
+        ready: &BTreeMap<String, Vec<String>>,
+        digests: &BTreeMap<(String, String), Digest>,
+    ) {
+        let Some(stage) = self.cluster.world.stages.get(key).cloned() else {
+            self.reports.written.remove(key);
+            return;
+        };
+        let none = Deployments::new();
+        let status = {
+            let own = StageKey { namespace: key.namespace.clone(), name: key.name.clone() };
+            let gateway = self.gateway_of(&stage);
+            let program = self.programs.get(&own);
+            let object = gateway
+                .map(|gateway| ObjectKey::new(&gateway.bundle_namespace, crate::program::stage_object(&own, gateway)));
+            let index =
+                object.as_ref().and_then(|object| self.indexes.get(object)).and_then(|known| known.index.as_ref());
+            let name = gateway.map_or("", |gateway| gateway.name.as_str());
+            let hosts: Vec<(String, Digest)> = self
+                .hosts
+                .of_stage(name, &own)
+                .filter_map(|host| Some((host.to_owned(), digests.get(&(name.to_owned(), host.to_owned()))?.clone())))
+                .collect();
+            let loads = |pod: &str| {
+                let loaded = self.loaded.get(&(name.to_owned(), pod.to_owned()));
+                loaded.zip(index).is_some_and(|(loaded, index)| serves(loaded, (&own, &index.digest), &hosts))
+            };
+            let pods = ready.get(name).into_iter().flatten();
+            let api = api_of(key, &stage);
+            let facts = StageFacts {
+                stage: &stage,
+                program,
+                gateway,
+                api: self.cluster.world.api_definitions.contains_key(&api),
+                deployments: self.histories.get(&api).unwrap_or(&none),
+                linked: self
+                    .hosts
+                    .findings
+                    .iter()
+                    .filter(|finding| finding.object.namespace == key.namespace && finding.object.name == key.name)
+                    .collect(),
+                live: index.and_then(|index| index.deployment),
+                handled_deploy: self.handled.get(&own).map(String::as_str),
+                proxies: pods.map(|pod| (pod.as_str(), loads(pod))).collect(),
+                sidecar: gateway.is_some_and(|gateway| {
+                    gateway
+                        .sidecars
+                        .iter()
+                        .any(|sidecar| sidecar.namespace == own.namespace && sidecar.stage == own.name)
+                }),
+                undelivered: object.as_ref().and_then(|object| self.undelivered.get(object)).map(String::as_str),
+            };
+            report::stage(&facts, Timestamp::now())
+        };
+        if stage.status.as_ref() == Some(&status) {
+            return;
+        }
+        self.reports.written.insert(key.clone(), Instant::now());
+        if self.write(&*stage, &status).await {
+            self.tell_stage(&stage, &status).await;
+        } else {
+            self.reports.stage(key);
+        }
+    }
+
+    async fn report_api(&mut self, key: &ObjectKey) {
+        let Some(api) = self.cluster.world.api_definitions.get(key).cloned() else { return };
+        let Some(contract) = self.contracts.get(key).cloned() else { return };
+        let none = Deployments::new();
+        let deployments = self.histories.get(key).unwrap_or(&none);
+        let status = report::api_definition(&api, &contract, deployments, Timestamp::now());
+        if api.status.as_ref() == Some(&status) {
+            return;
+        }
+        if self.write(&*api, &status).await {
+            let before = api.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+            self.tell(&*api, before, &status.conditions).await;
+        }
+    }
+
+    async fn report_plan(&mut self, key: &ObjectKey) {
+        let Some(plan) = self.cluster.world.usage_plans.get(key).cloned() else { return };
+        let findings = check_plan(&self.cluster.world, key, &plan);
+        let status = report::usage_plan(&plan, &findings, Timestamp::now());
+        if plan.status.as_ref() != Some(&status) && self.write(&*plan, &status).await {
+            let before = plan.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+            self.tell(&*plan, before, &status.conditions).await;
+        }
+    }
+
+    /// Writes a status, of the very object that was seen. False when it has to be tried again.
+    async fn write<K>(&self, object: &K, status: &impl Serialize) -> bool
+    where
+        K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+            + serde::de::DeserializeOwned
+            + Clone
+            + std::fmt::Debug,
+    {
+        let meta = object.meta();
+        let (namespace, name) =
+            (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
+        let patch = json!({
+            "apiVersion": K::api_version(&()),
+            "kind": K::kind(&()),
+            "metadata": {"name": name, "namespace": namespace, "resourceVersion": meta.resource_version},
+            "status": status,
+        });
+        let parameters = PatchParams::apply(MANAGER).force();
+        let kind = K::kind(&());
+        self.vitals.writes.with_label_values(&[&format!("{kind} status")]).inc();
+        match api.patch_status(name, &parameters, &Patch::Apply(&patch)).await {
+            Ok(_) => true,
+            // It has changed or is gone; its event comes, and then it is looked at again.
+            Err(error) if is_conflict(&error) => false,
+            Err(kube::Error::Api(status)) if status.code == 404 => true,
+            Err(error) => {
+                tracing::warn!(%kind, namespace, name, %error, "a status cannot be written");
+                self.vitals.errors.with_label_values(&["report"]).inc();
+                false
+            }
+        }
+    }
+
+    /// Events about a Stage: conditions that turned, and deployments that changed.
+    async fn tell_stage(&self, stage: &Stage, after: &StageStatus) {
+        let nothing = StageStatus::default();
+        let before = stage.status.as_ref().unwrap_or(&nothing);
+        self.tell(stage, &before.conditions, &after.conditions).await;
+        let Some(number) = after.deployment.filter(|number| before.deployment != Some(*number)) else { return };
+        let promoted = stage.spec.canary.as_ref().is_some_and(|canary| canary.deployment == number);
+        let (reason, note) = match (after.pinned, before.deployment) {
+            (Some(true), _) => ("RolledBack", format!("pinned to deployment {number}")),
+            _ if promoted => ("Promoted", format!("the canary, deployment {number}, is live")),
+            (_, Some(old)) => ("Deployed", format!("deployment {number} is live, it was {old}")),
+            (_, None) => ("Deployed", format!("deployment {number} is live")),
+        };
+        self.publish(stage, EventType::Normal, reason, &note).await;
+    }
+
+    async fn tell<K: Resource<DynamicType = ()>>(&self, object: &K, before: &[Condition], after: &[Condition]) {
+        for condition in after.iter().filter(|condition| condition.type_ != "Programmed") {
+            let known = before.iter().find(|known| known.type_ == condition.type_);
+            let turned =
+                known.is_none_or(|known| (&known.status, &known.reason) != (&condition.status, &condition.reason));
+            // That all is well from the beginning is no news.
+            if !turned || (known.is_none() && condition.status == "True") {
+                continue;
+            }
+            let kind = if condition.status == "True" { EventType::Normal } else { EventType::Warning };
+            self.publish(object, kind, &condition.reason, &condition.message).await;
+        }
+    }
+
+    async fn publish<K: Resource<DynamicType = ()>>(&self, object: &K, type_: EventType, reason: &str, note: &str) {
+        let event = Event {
+            type_,
+            reason: reason.to_owned(),
+            // An Event's note has at most a kilobyte.
+            note: Some(note.chars().take(240).collect()),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = self.recorder.publish(&event, &object.object_ref(&())).await {
+            tracing::debug!(%error, "an Event cannot be published");
+        }
+    }
+}

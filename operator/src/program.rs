@@ -1,0 +1,139 @@
+//! What every Stage serves, compiled; and the hosts, linked.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use bundle::object::Subject;
+use bundle::{Digest, HostBundle, StageBundle, StageKey, Stamped};
+use compile::deploy::StageDecision;
+use compile::unit::HostClaim;
+use compile::{Finding, StageInputs, Unit, compile_stage, link};
+
+use crate::config::{Config, GatewayConfig};
+
+/// What one Stage serves.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// Which deployment.
+    pub decision: StageDecision,
+    /// Digest of what it was compiled from.
+    inputs: Digest,
+    /// What the compiler made of it, good or not.
+    pub unit: Arc<Unit>,
+    /// What is served: `unit` if it compiled, else what last did.
+    pub served: Option<Arc<Unit>>,
+    /// It has the annotation `stagegate.dev/promote-canary` in effect.
+    pub generation: i64,
+}
+
+impl Program {
+    /// Compiles a Stage, unless it is the very same as before. `served` is what last compiled, before this.
+    pub fn compile(
+        before: Option<&Self>,
+        inputs: &StageInputs,
+        decision: StageDecision,
+        generation: i64,
+        last: Option<Arc<Unit>>,
+    ) -> Self {
+        let digest = inputs.digest();
+        let unit = match before {
+            Some(before) if before.inputs == digest => Arc::clone(&before.unit),
+            _ => Arc::new(compile_stage(inputs)),
+        };
+        let last = before.and_then(|before| before.served.clone()).or(last);
+        // What never compiled is served in part, as far as that goes: its broken routes answer 500.
+        let served = if unit.compiled {
+            Some(Arc::clone(&unit))
+        } else {
+            last.or_else(|| unit.bundle.is_some().then(|| Arc::clone(&unit)))
+        };
+        Self { decision, inputs: digest, unit, served, generation }
+    }
+
+    /// What is delivered.
+    pub fn bundle(&self) -> Option<&Stamped<StageBundle>> {
+        self.served.as_ref().and_then(|unit| unit.bundle.as_ref())
+    }
+}
+
+/// The hosts of all gateways.
+#[derive(Default)]
+pub struct Hosts {
+    /// By gateway and host; certificates of our own are filled in by whoever delivers.
+    pub bundles: BTreeMap<(String, String), Stamped<HostBundle>>,
+    /// What crosses Stages and does not fit.
+    pub findings: Vec<Finding>,
+    /// What they were linked from.
+    linked: HashMap<StageKey, Names>,
+}
+
+/// What of a Stage concerns its hosts.
+#[derive(PartialEq)]
+struct Names {
+    gateway: String,
+    stage_name: String,
+    hosts: Vec<HostClaim>,
+    default_host: bool,
+    served: bool,
+}
+
+impl Hosts {
+    /// Links anew if any Stage's names differ from the last time. True if so.
+    pub fn link(&mut self, programs: &BTreeMap<StageKey, Program>, config: &Config) -> bool {
+        let names: HashMap<StageKey, Names> = programs
+            .iter()
+            .filter_map(|(key, program)| {
+                let unit = program.served.as_ref()?;
+                let names = Names {
+                    gateway: unit.gateway.clone(),
+                    stage_name: unit.stage_name.clone(),
+                    hosts: unit.hosts.clone(),
+                    default_host: unit.default_host,
+                    served: unit.bundle.is_some(),
+                };
+                Some((key.clone(), names))
+            })
+            .collect();
+        if names == self.linked {
+            return false;
+        }
+        self.linked = names;
+        self.bundles.clear();
+        self.findings.clear();
+        for gateway in &config.gateways {
+            let units = programs.values().filter_map(|program| program.served.as_deref());
+            let linked = link(units, &gateway.compiler());
+            self.findings.extend(linked.findings);
+            for host in linked.set.hosts {
+                self.bundles.insert((gateway.name.clone(), host.host.clone()), host);
+            }
+        }
+        true
+    }
+
+    /// The next call links, whatever it finds.
+    pub fn invalidate(&mut self) {
+        self.linked.clear();
+    }
+
+    /// Hosts of a gateway that lead to a Stage.
+    pub fn of_stage<'a>(&'a self, gateway: &'a str, stage: &'a StageKey) -> impl Iterator<Item = &'a str> {
+        self.bundles
+            .iter()
+            .filter(move |((name, _), host)| name == gateway && leads_to(host, stage))
+            .map(|((_, host), _)| host.as_str())
+    }
+}
+
+/// Whether a host leads to a Stage.
+fn leads_to(host: &HostBundle, stage: &StageKey) -> bool {
+    match &host.table {
+        bundle::HostTable::Default { stages } => stages.values().any(|key| key == stage),
+        bundle::HostTable::Custom { base_paths } => base_paths.iter().any(|path| path.stage == *stage),
+    }
+}
+
+/// Name of the Secret of a Stage's bundle.
+pub fn stage_object(stage: &StageKey, gateway: &GatewayConfig) -> String {
+    Subject::Stage(stage.clone()).object_name(&gateway.name)
+}
