@@ -38,6 +38,7 @@ impl Operator {
         if dirty.is_empty() {
             return;
         }
+        let began = Instant::now();
         for api in &dirty {
             if let Err(error) = self.api(api).await {
                 tracing::warn!(%api, %error, "an API is tried again");
@@ -62,9 +63,11 @@ impl Operator {
                 self.again.extend(dirty.iter().cloned());
             }
         }
+        let compiled = began.elapsed();
         if self.leads {
             self.deliver().await;
         }
+        tracing::debug!(apis = dirty.len(), ?compiled, all = ?began.elapsed(), "passed");
         self.forget();
         let served = self.programs.values().filter_map(|program| program.served.as_ref());
         self.vitals.stages.set(served.clone().count() as i64);
