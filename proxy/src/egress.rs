@@ -212,7 +212,7 @@ mod tests {
             let found = egress.check(address.parse().unwrap()).err().map(|forbidden| forbidden.to_string());
             assert_eq!(found.as_deref(), refused, "{address}");
         }
-        assert_eq!(egress.refused().get(), 10);
+        assert_eq!(egress.refused().get(), 11);
     }
 
     #[test]

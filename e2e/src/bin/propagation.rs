@@ -28,6 +28,8 @@ const BUNDLES: &str = "stagegate-bundles";
 const BASE_DOMAIN: &str = "apis.example.com";
 /// First port of the proxies: HTTPS, and the admin port after it.
 const FIRST_PORT: u16 = 18_400;
+/// An edit that takes longer is told by itself.
+const SLOW: Duration = Duration::from_millis(100);
 /// Longest wait for one change.
 const LOST: Duration = Duration::from_secs(30);
 
@@ -148,8 +150,14 @@ async fn main() -> anyhow::Result<()> {
         let patch = json!({"spec": {"openapi": {"paths": {path: {"get": mock(&value)}}}}});
         definitions.patch(&format!("api-{api}"), &PatchParams::default(), &Patch::Merge(patch)).await?;
         let answered = Instant::now();
+        let mut slowest = Duration::ZERO;
         for task in watching {
-            times.push(task.await??.saturating_duration_since(answered));
+            let time = task.await??.saturating_duration_since(answered);
+            slowest = slowest.max(time);
+            times.push(time);
+        }
+        if slowest > SLOW {
+            println!("edit {edit} took {:.1} ms", milliseconds(slowest));
         }
     }
     report(&mut times);

@@ -3,6 +3,7 @@
 //! A request's way: take an idle connection, send, get the answer, give the connection back. On that way nothing is
 //! spawned, locked or boxed. An answer whose body has not come in yet holds its connection, or a [`lease`] of one.
 
+pub mod balance;
 pub mod connect;
 pub mod deadline;
 pub mod destination;
@@ -21,9 +22,10 @@ use std::time::Duration;
 
 use bundle::integration::Scheme;
 
-pub use destination::{Destination, Protocol, Verification};
+pub use destination::{Destination, Protocol, Reach, Verification};
 pub use pool::Pool;
 
+use crate::integrate::upstream::balance::Balancer;
 use crate::integrate::upstream::connect::{Connected, Counted, connect};
 use crate::integrate::upstream::pool::Speaks;
 use crate::live::backend::Target;
@@ -125,7 +127,7 @@ impl Upstream {
         let Ok(parsed) = authority.parse() else {
             return Err(Rejection::Configuration(format!("`{authority}` is not the host of an endpoint")));
         };
-        let pool = Rc::new(Pool::new(destination.clone(), parsed, Rc::clone(&self.ticks)));
+        let pool = Rc::new(Pool::new(destination.clone(), parsed, Rc::clone(&self.ticks), Balancer::of(destination)));
         pools.insert(destination.clone(), Rc::clone(&pool));
         Ok(pool)
     }
@@ -139,11 +141,14 @@ impl Upstream {
         };
         let key = |port| (namespace.to_owned(), name.to_owned(), port);
         let services = &self.options.services;
-        let authority = match services.get(&key(port)).or_else(|| services.get(&key(0))) {
-            Some(elsewhere) => elsewhere.clone(),
-            None => format!("{name}.{namespace}.svc:{port}"),
+        let (authority, reach) = match services.get(&key(port)).or_else(|| services.get(&key(0))) {
+            Some(elsewhere) => (elsewhere.clone(), Reach::Exempt),
+            None => {
+                (format!("{name}.{namespace}.svc:{port}"), Reach::Service(Box::new((namespace.into(), name.into()))))
+            }
         };
         let parsed = Destination::parse(scheme, &authority, Verification::default(), true);
+        let parsed = parsed.map(|destination| destination.reached(reach));
         parsed.inspect_err(|error| tracing::warn!(%namespace, %name, %error, "a Service cannot be reached")).ok()
     }
 
@@ -178,7 +183,7 @@ impl Upstream {
     /// A place on a new connection.
     async fn open(&self, pool: &Pool) -> Result<Place, Rejection> {
         self.sweep();
-        Ok(match connect(self, &pool.destination).await? {
+        Ok(match connect(self, pool).await? {
             Connected::Http1(connection) => {
                 pool.speaks.set(Speaks::Http1);
                 Place::Http1(connection)
@@ -190,8 +195,8 @@ impl Upstream {
         })
     }
 
-    fn count(&self) -> Option<Counted> {
-        Counted::new(&self.open, MAX_CONNECTIONS)
+    fn count(&self, pool: &Pool) -> Option<Counted> {
+        Counted::new(&self.open, MAX_CONNECTIONS, pool.open.as_ref())
     }
 
     /// Sweeps idle connections from now on, in one task for all pools.

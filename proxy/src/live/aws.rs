@@ -15,6 +15,8 @@ use crate::integrate::upstream::{Destination, Verification};
 /// How a stage's calls to AWS services are made.
 #[derive(Debug)]
 pub struct Aws {
+    /// Of the Stage: who may use the credentials of the environment.
+    pub namespace: Box<str>,
     /// The Stage's own region: where roles are assumed, and where a service is whose integration names none.
     pub region: Box<str>,
     pub caller: Caller,
@@ -60,7 +62,8 @@ impl Aws {
             Credentials::Missing { secret } => Caller::Missing(secret.as_str().into()),
         };
         let endpoints = endpoints.iter().map(|(service, url)| (service.as_str().into(), Endpoint::parse(url)));
-        Self { region: stage.region.as_str().into(), caller, endpoints: endpoints.collect() }
+        let namespace = stage.key.namespace.as_str().into();
+        Self { namespace, region: stage.region.as_str().into(), caller, endpoints: endpoints.collect() }
     }
 
     /// Where a service is: where the Stage says, else Amazon's own host. `service` is its name in an ARN, with the

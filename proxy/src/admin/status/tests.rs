@@ -55,7 +55,8 @@ fn since_and_what_is_broken_stay_with_the_digest() {
     assert_eq!(
         json["stages"][0],
         serde_json::json!({
-            "namespace": "shop", "name": "orders-prod", "api": "orders", "stageName": "prod", "deployment": 7, "canary": null,
+            "namespace": "shop", "name": "orders-prod", "api": "orders", "stageName": "prod", "deployment": 7,
+            "canary": null,
             "digest": Digest::of(b"1").as_str(), "since": "1970-01-01T00:00:00.000Z", "routes": 1, "refusedTotal": 2,
             "refused": [
                 {"route": "GET /a", "reason": "Broken", "message": "does not work"},

@@ -131,6 +131,13 @@ impl Credentialed {
 /// # Errors
 /// 500 when there are none.
 pub async fn keys(core: &Rc<Core>, aws: &Aws, role: Option<&str>) -> Result<Rc<Keys>, Rejection> {
+    if aws.caller == Caller::Environment && !core.options.lends_aws_credentials.allows(&aws.namespace) {
+        return Err(Rejection::Configuration(format!(
+            "no AWS credentials: the gateway does not lend its own to namespace `{}`, and the Stage's `aws.credentials` \
+             names no Secret",
+            aws.namespace
+        )));
+    }
     let role = match role {
         None => None,
         Some(arn) => Some(Role {

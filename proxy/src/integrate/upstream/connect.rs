@@ -17,16 +17,19 @@ use tokio_rustls::TlsConnector;
 
 use crate::accept::WireError;
 use crate::body::Body;
-use crate::integrate::upstream::Upstream;
-use crate::integrate::upstream::destination::{Destination, Protocol};
+use crate::egress::{Egress, Forbidden};
+use crate::integrate::upstream::destination::{Destination, Protocol, Reach};
 use crate::integrate::upstream::http1::head::MAX_HEADER_SECTION;
 use crate::integrate::upstream::http1::{self, Io};
+use crate::integrate::upstream::{Pool, Upstream};
 use crate::rejection::Rejection;
 
 /// From the name to a connection that takes requests.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// One address, while others are left to try.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
+/// A pod of a Service, which is on the same network.
+const POD_TIMEOUT: Duration = Duration::from_secs(1);
 /// What one HTTP/2 stream, and all of a connection's, may send ahead of their readers.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
@@ -47,6 +50,8 @@ pub(super) enum Connected {
 enum ConnectError {
     #[error("cannot resolve {host}: {cause}")]
     Resolve { host: Box<str>, cause: String },
+    #[error("egress to {host} is refused: {address} is {reason}")]
+    Egress { host: Box<str>, address: IpAddr, reason: Forbidden },
     #[error("cannot connect to {authority}: {error}")]
     Connect { authority: String, error: io::Error },
     #[error("`{0}` is not a name that a certificate can have")]
@@ -62,22 +67,28 @@ enum ConnectError {
 }
 
 /// One connection's part in the core's count; gives it back when the connection has ended.
-pub(super) struct Counted(Rc<Cell<usize>>);
+pub(super) struct Counted(Rc<Cell<usize>>, Option<Rc<Cell<usize>>>);
 
 impl Counted {
-    /// Counts one more, unless there are too many.
-    pub(super) fn new(open: &Rc<Cell<usize>>, most: usize) -> Option<Self> {
+    /// Counts one more, unless there are too many. `pod` counts those of one pod.
+    pub(super) fn new(open: &Rc<Cell<usize>>, most: usize, pod: Option<&Rc<Cell<usize>>>) -> Option<Self> {
         if open.get() >= most {
             return None;
         }
         open.set(open.get() + 1);
-        Some(Self(Rc::clone(open)))
+        if let Some(pod) = pod {
+            pod.set(pod.get() + 1);
+        }
+        Some(Self(Rc::clone(open), pod.cloned()))
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
+        if let Some(pod) = &self.1 {
+            pod.set(pod.get().saturating_sub(1));
+        }
     }
 }
 
@@ -85,8 +96,9 @@ impl Drop for Counted {
 ///
 /// # Errors
 /// When the core has too many, or there is nobody to talk to.
-pub(super) async fn connect(upstream: &Upstream, destination: &Destination) -> Result<Connected, Rejection> {
-    let counted = upstream.count().ok_or(Rejection::Overloaded)?;
+pub(super) async fn connect(upstream: &Upstream, pool: &Pool) -> Result<Connected, Rejection> {
+    let destination = &pool.destination;
+    let counted = upstream.count(pool).ok_or(Rejection::Overloaded)?;
     let connected = tokio::time::timeout(CONNECT_TIMEOUT, establish(upstream, destination, counted));
     connected
         .await
@@ -100,11 +112,18 @@ async fn establish(
     counted: Counted,
 ) -> Result<Connected, ConnectError> {
     let host = &destination.host;
-    let addresses =
-        upstream.names.resolve(host).await.map_err(|cause| ConnectError::Resolve { host: host.clone(), cause })?;
-    let tcp = reach(&addresses, destination.port)
-        .await
-        .map_err(|error| ConnectError::Connect { authority: destination.authority(), error })?;
+    let failed = |error| ConnectError::Connect { authority: destination.authority(), error };
+    let tcp = match destination.reach {
+        Reach::Pod(pod) => reach_pod(pod).await.map_err(failed)?,
+        Reach::Checked | Reach::Exempt | Reach::Service(_) => {
+            let resolved = upstream.names.resolve(host).await;
+            let mut addresses = resolved.map_err(|cause| ConnectError::Resolve { host: host.clone(), cause })?;
+            if destination.reach == Reach::Checked {
+                addresses = permitted(&upstream.options.egress, host, addresses)?;
+            }
+            reach(&addresses, destination.port).await.map_err(failed)?
+        }
+    };
     let failed = |error| ConnectError::Http { authority: destination.authority(), error };
     match destination.protocol {
         Protocol::Http1 => Ok(Connected::Http1(http1::Connection::new(Io::Plain(tcp), counted))),
@@ -125,6 +144,35 @@ async fn establish(
             }
         }
     }
+}
+
+/// The addresses that may be connected to.
+fn permitted(egress: &Egress, host: &str, addresses: Rc<[IpAddr]>) -> Result<Rc<[IpAddr]>, ConnectError> {
+    let mut refused = None;
+    let mut check = |&address: &IpAddr| match egress.check(address) {
+        Ok(()) => true,
+        Err(reason) => {
+            refused = Some((address, reason));
+            false
+        }
+    };
+    let allowed: Vec<IpAddr> = addresses.iter().copied().filter(|address| check(address)).collect();
+    match refused {
+        None => Ok(addresses),
+        Some((address, reason)) if allowed.is_empty() => {
+            tracing::warn!(%host, %address, %reason, "egress is refused");
+            Err(ConnectError::Egress { host: host.into(), address, reason })
+        }
+        Some(_) => Ok(allowed.into()),
+    }
+}
+
+/// A pod. Another one may be tried soon.
+async fn reach_pod(pod: SocketAddr) -> io::Result<TcpStream> {
+    let connected = tokio::time::timeout(POD_TIMEOUT, TcpStream::connect(pod)).await;
+    let stream = connected.unwrap_or_else(|elapsed| Err(elapsed.into()))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// The first address that takes a connection, in their order.

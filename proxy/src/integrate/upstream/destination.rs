@@ -1,6 +1,6 @@
 //! Where connections go: what makes two requests share them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::uri::{Authority, Scheme};
 
@@ -12,6 +12,21 @@ pub struct Destination {
     pub host: Box<str>,
     pub port: u16,
     pub verification: Verification,
+    pub reach: Reach,
+}
+
+/// How the endpoint's address is found, and whether it is asked if it may be reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Reach {
+    /// By the host's name; egress rules apply.
+    #[default]
+    Checked,
+    /// By the host's name; whoever named it may name anything.
+    Exempt,
+    /// A Service: at one of its pods where they are known, else by the host's name.
+    Service(Box<(Box<str>, Box<str>)>),
+    /// One pod of a Service. The host is still the Service's.
+    Pod(SocketAddr),
 }
 
 /// What is spoken.
@@ -65,7 +80,12 @@ impl Destination {
             None => return Err(invalid()),
         };
         let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase().into();
-        Ok(Self { protocol, host, port, verification })
+        Ok(Self { protocol, host, port, verification, reach: Reach::Checked })
+    }
+
+    /// The same endpoint, found in another way.
+    pub fn reached(self, reach: Reach) -> Self {
+        Self { reach, ..self }
     }
 
     /// The same endpoint, spoken to in HTTP/1.1.

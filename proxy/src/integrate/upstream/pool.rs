@@ -9,7 +9,8 @@ use hyper::client::conn::http2;
 use tokio::sync::Notify;
 
 use crate::body::Body;
-use crate::integrate::upstream::destination::{Destination, Protocol};
+use crate::integrate::upstream::balance::Balancer;
+use crate::integrate::upstream::destination::{Destination, Protocol, Reach};
 use crate::integrate::upstream::http1;
 use crate::rejection::Rejection;
 
@@ -40,6 +41,12 @@ pub struct Pool {
     /// Why the latest attempt failed.
     pub(super) failure: RefCell<Option<Rejection>>,
     ticks: Ticks,
+    /// Of a Service: which of its pods is asked.
+    pub(super) balancer: Option<Box<Balancer>>,
+    /// Of a pod: connections that are open or being opened.
+    pub(super) open: Option<Rc<Cell<usize>>>,
+    /// The pod is gone, or will be: nothing is kept for it.
+    retired: Cell<bool>,
 }
 
 struct Idle {
@@ -68,7 +75,12 @@ pub(super) enum Speaks {
 pub struct Stream(Rc<Shared>);
 
 impl Pool {
-    pub(super) fn new(destination: Destination, authority: Authority, ticks: Ticks) -> Self {
+    pub(super) fn new(
+        destination: Destination,
+        authority: Authority,
+        ticks: Ticks,
+        balancer: Option<Box<Balancer>>,
+    ) -> Self {
         let speaks = match destination.protocol {
             Protocol::Http1 | Protocol::Tls1 => Speaks::Http1,
             Protocol::Http2 => Speaks::Http2,
@@ -76,6 +88,7 @@ impl Pool {
         };
         // An authority holds no byte that a header's value may not hold.
         let host = HeaderValue::try_from(authority.as_str()).unwrap_or_else(|_| HeaderValue::from_static(""));
+        let open = matches!(destination.reach, Reach::Pod(_)).then(Rc::default);
         Self {
             scheme: destination.scheme(),
             destination,
@@ -88,7 +101,25 @@ impl Pool {
             connected: Notify::new(),
             failure: RefCell::default(),
             ticks,
+            balancer,
+            open,
+            retired: Cell::new(false),
         }
+    }
+
+    /// Requests that are being answered, of a pod.
+    pub(super) fn in_flight(&self) -> usize {
+        let Some(open) = &self.open else { return 0 };
+        let shared = self.shared.borrow();
+        let streams: usize = shared.iter().map(|connection| connection.active.get()).sum();
+        open.get().saturating_sub(self.idle.borrow().len() + shared.len()) + streams
+    }
+
+    /// Closes what is idle, and from now on what comes back.
+    pub(super) fn retire(&self) {
+        self.retired.set(true);
+        self.idle.borrow_mut().clear();
+        self.shared.borrow_mut().clear();
     }
 
     /// An idle HTTP/1.1 connection.
@@ -106,7 +137,7 @@ impl Pool {
     /// Takes a connection back that has nothing in flight.
     pub(super) fn put(&self, connection: Box<http1::Connection>) {
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < MAX_IDLE {
+        if idle.len() < MAX_IDLE && !self.retired.get() {
             idle.push(Idle { connection, since: self.ticks.get() });
         }
     }
@@ -131,7 +162,9 @@ impl Pool {
             limit,
             used: Cell::new(self.ticks.get()),
         });
-        self.shared.borrow_mut().push(Rc::clone(&connection));
+        if !self.retired.get() {
+            self.shared.borrow_mut().push(Rc::clone(&connection));
+        }
         Stream::new(&connection)
     }
 

@@ -7,6 +7,7 @@ use http::{Request, Response};
 
 use crate::accept::WireError;
 use crate::body::Body;
+use crate::integrate::upstream::balance::{Choice, Left};
 use crate::integrate::upstream::http1::{Failed, Tunnel};
 use crate::integrate::upstream::lease::Lease;
 use crate::integrate::upstream::pool::Stream;
@@ -28,13 +29,26 @@ impl Upstream {
         mut request: Request<Body>,
         again: impl Fn() -> Option<Request<Body>>,
     ) -> Result<Response<Body>, Rejection> {
+        let service = pool;
+        let mut choice = Choice::new(self, service);
         let mut fresh = false;
         loop {
+            let pool = choice.pool(service);
             let idle = if fresh { None } else { pool.take() };
             let (place, reused) = match idle {
                 Some(connection) => (Place::Http1(connection), true),
                 // Boxed, because making a connection takes room that most requests would only carry around.
-                None => Box::pin(self.place(pool, fresh)).await?,
+                None => match Box::pin(self.place(pool, fresh)).await {
+                    Ok(place) => {
+                        choice.connected(service);
+                        place
+                    }
+                    // Nothing has been sent: another pod may do.
+                    Err(Rejection::IntegrationFailure(_)) if choice.another(self, service, Left::NotReached) => {
+                        continue;
+                    }
+                    Err(rejection) => return Err(rejection),
+                },
             };
             let (unsent, broken) = match place {
                 Place::Http1(connection) => match connection.ask(pool, &mut request).await {
@@ -49,8 +63,13 @@ impl Upstream {
             };
             request = match unsent.or_else(&again) {
                 Some(request) if reused && !fresh => request,
+                // Of several pods one may be ending just now.
+                Some(request) if choice.another(self, service, Left::Broken) => request,
                 Some(_) | None => return Err(broken),
             };
+            if reused && !fresh {
+                choice.another(self, service, Left::Stale);
+            }
             fresh = true;
         }
     }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::core::Core;
 use crate::integrate::aws::call::exchange_once;
 use crate::integrate::aws::credentials::{Keys, NoKeys};
-use crate::integrate::upstream::{Destination, Verification};
+use crate::integrate::upstream::{Destination, Reach, Verification};
 
 /// The endpoint.
 #[derive(Debug)]
@@ -49,6 +49,8 @@ impl Url {
             return Err(wrong());
         }
         let path = if path.is_empty() { "/" } else { path };
+        // The environment of this process says where it is, not a definition.
+        let destination = destination.reached(Reach::Exempt);
         Ok(Self { destination, path: path.parse().map_err(|_| wrong())? })
     }
 }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::core::Core;
 use crate::integrate::aws::credentials::{Keys, NoKeys, container, sts};
+use crate::integrate::upstream::Reach;
 use crate::live::aws::Endpoint;
 
 /// Longest token in a file.
@@ -54,7 +55,8 @@ impl Environment {
             let session = variable("AWS_ROLE_SESSION_NAME").unwrap_or_else(|| "stagegate".to_owned());
             let region = variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"));
             let sts = match variable("AWS_ENDPOINT_URL_STS").or_else(|| variable("AWS_ENDPOINT_URL")) {
-                Some(url) => Endpoint::parse(&url),
+                Some(url) => Endpoint::parse(&url)
+                    .map(|endpoint| Endpoint { destination: endpoint.destination.reached(Reach::Exempt), ..endpoint }),
                 None => Endpoint::of_amazon("sts", region.as_deref().unwrap_or("us-east-1")),
             };
             Source::WebIdentity { role, file, session, sts }
