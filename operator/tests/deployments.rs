@@ -12,7 +12,9 @@ const ROLLBACK: &str = "stagegate.dev/rollback-to";
 fn a_stage_follows_its_api_its_pin_and_nothing_that_is_broken() {
     let Some(mut rig) = Rig::new("deployments", 18200) else { return };
     rig.operator("a");
-    rig.apply(&(api("orders", "/a") + &stage("prod", "orders", "") + &stage("slow", "orders", "  deployPolicy: Manual\n")));
+    rig.apply(
+        &(api("orders", "/a") + &stage("prod", "orders", "") + &stage("slow", "orders", "  deployPolicy: Manual\n")),
+    );
     rig.wait_live("prod", 1);
     assert_eq!(rig.stage("slow").0, None);
     assert!(rig.stage("slow").1.contains(&"Programmed=False NotDeployed".to_owned()));
@@ -42,7 +44,8 @@ fn a_stage_follows_its_api_its_pin_and_nothing_that_is_broken() {
 
     // A broken document changes nothing and says where.
     let before = rig.versions();
-    let broken = api("orders", "/c").replace("responses:", "x-amazon-apigateway-integration: {type: nonsense}, responses:");
+    let broken =
+        api("orders", "/c").replace("responses:", "x-amazon-apigateway-integration: {type: nonsense}, responses:");
     rig.apply(&broken);
     let accepted = |rig: &Rig| rig.get("apidefinition", "orders")["status"]["conditions"][0].clone();
     rig.wait("the refusal", |rig| accepted(rig)["status"] == "False");
@@ -77,7 +80,10 @@ fn in_a_steady_state_nothing_is_written_and_one_change_writes_one_bundle() {
     rig.apply(&all);
     rig.wait("all bundles", |rig| rig.versions().len() == 40);
     std::thread::sleep(Duration::from_secs(4));
-    let (before, secrets) = (rig.kubectl(&["get", "apidef,stg,cm,events", "-o", "jsonpath={.items[*].metadata.resourceVersion}"]), rig.versions());
+    let (before, secrets) = (
+        rig.kubectl(&["get", "apidef,stg,cm,events", "-o", "jsonpath={.items[*].metadata.resourceVersion}"]),
+        rig.versions(),
+    );
     std::thread::sleep(Duration::from_secs(60));
     let after = rig.kubectl(&["get", "apidef,stg,cm,events", "-o", "jsonpath={.items[*].metadata.resourceVersion}"]);
     assert_eq!((before, &secrets), (after, &rig.versions()));

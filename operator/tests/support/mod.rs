@@ -7,9 +7,9 @@ use e2e::cluster::{Cluster, Depth, Namespace, shared};
 use serde_json::Value;
 
 /// A namespace for everything of one test, with operators.
-pub struct Rig {
-    pub cluster: &'static Cluster,
-    pub namespace: Namespace,
+pub(crate) struct Rig {
+    pub(crate) cluster: &'static Cluster,
+    pub(crate) namespace: Namespace,
     folder: tempfile::TempDir,
     operators: Vec<Child>,
     ports: u16,
@@ -17,7 +17,7 @@ pub struct Rig {
 
 impl Rig {
     /// `None`: there is no cluster to be had, which was said.
-    pub fn new(name: &str, port: u16) -> Option<Self> {
+    pub(crate) fn new(name: &str, port: u16) -> Option<Self> {
         let cluster = shared(Depth::ControlPlane)?;
         let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds");
         for file in ["apidefinitions", "stages", "usageplans"] {
@@ -34,7 +34,7 @@ impl Rig {
     }
 
     /// Starts an operator for this namespace only.
-    pub fn operator(&mut self, identity: &str) -> usize {
+    pub(crate) fn operator(&mut self, identity: &str) -> usize {
         self.ports += 1;
         let mut command: Command = self.cluster.command(env!("CARGO_BIN_EXE_stagegate-operator"));
         command
@@ -46,7 +46,7 @@ impl Rig {
         self.operators.len() - 1
     }
 
-    pub fn signal(&mut self, operator: usize, signal: &str) {
+    pub(crate) fn signal(&mut self, operator: usize, signal: &str) {
         let id = self.operators[operator].id().to_string();
         assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
         if signal != "-STOP" {
@@ -54,27 +54,27 @@ impl Rig {
         }
     }
 
-    pub fn kubectl(&self, arguments: &[&str]) -> String {
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> String {
         let all = ["-n", &self.namespace.name].into_iter().chain(arguments.iter().copied());
         self.cluster.kubectl(all).unwrap()
     }
 
-    pub fn apply(&self, text: &str) {
+    pub(crate) fn apply(&self, text: &str) {
         self.cluster.kubectl_with(["-n", &self.namespace.name, "apply", "-f", "-"], text).unwrap();
     }
 
-    pub fn get(&self, kind: &str, name: &str) -> Value {
+    pub(crate) fn get(&self, kind: &str, name: &str) -> Value {
         serde_json::from_str(&self.kubectl(&["get", kind, name, "-o", "json"])).unwrap()
     }
 
     /// All of a kind with these labels.
-    pub fn list(&self, kind: &str, labels: &str) -> Vec<Value> {
+    pub(crate) fn list(&self, kind: &str, labels: &str) -> Vec<Value> {
         let text = self.kubectl(&["get", kind, "-l", labels, "-o", "json"]);
         serde_json::from_str::<Value>(&text).unwrap()["items"].as_array().unwrap().clone()
     }
 
     /// `status.deployment` of a Stage, with its conditions as `Accepted=True Accepted`.
-    pub fn stage(&self, name: &str) -> (Option<u64>, Vec<String>, Value) {
+    pub(crate) fn stage(&self, name: &str) -> (Option<u64>, Vec<String>, Value) {
         let object = self.get("stage", name);
         let condition = |value: &Value| {
             let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
@@ -85,7 +85,7 @@ impl Rig {
     }
 
     /// Waits until this is so.
-    pub fn wait(&self, what: &str, mut check: impl FnMut(&Self) -> bool) -> Duration {
+    pub(crate) fn wait(&self, what: &str, mut check: impl FnMut(&Self) -> bool) -> Duration {
         let started = Instant::now();
         while !check(self) {
             assert!(started.elapsed() < Duration::from_secs(20), "{what} does not come to pass");
@@ -94,12 +94,12 @@ impl Rig {
         started.elapsed()
     }
 
-    pub fn wait_live(&self, stage: &str, number: u64) {
+    pub(crate) fn wait_live(&self, stage: &str, number: u64) {
         self.wait(&format!("{stage} at {number}"), |rig| rig.stage(stage).0 == Some(number));
     }
 
     /// Resource versions of all bundles, by name.
-    pub fn versions(&self) -> Vec<(String, String)> {
+    pub(crate) fn versions(&self) -> Vec<(String, String)> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let all = self.list("secret", "stagegate.dev/bundle");
         all.iter().map(|it| (text(&it["metadata"]["name"]), text(&it["metadata"]["resourceVersion"]))).collect()
@@ -116,13 +116,13 @@ impl Drop for Rig {
     }
 }
 
-pub fn api(name: &str, path: &str) -> String {
+pub(crate) fn api(name: &str, path: &str) -> String {
     format!(
         "apiVersion: stagegate.dev/v1alpha1\nkind: ApiDefinition\nmetadata: {{name: {name}}}\nspec:\n  openapi: {{openapi: 3.0.3, info: {{title: t, version: '1'}}, paths: {{{path}: {{get: {{responses: {{'200': {{description: ok}}}}}}}}}}}}\n  backend: {{url: 'http://127.0.0.1:9'}}\n---\n"
     )
 }
 
-pub fn stage(name: &str, api: &str, rest: &str) -> String {
+pub(crate) fn stage(name: &str, api: &str, rest: &str) -> String {
     format!(
         "apiVersion: stagegate.dev/v1alpha1\nkind: Stage\nmetadata: {{name: {name}}}\nspec:\n  apiRef: {{name: {api}}}\n{rest}---\n"
     )
