@@ -4,6 +4,7 @@
 //! what it last was stays. ConfigMaps and Secrets are watched by their metadata; bodies are fetched when something
 //! refers to them, so that memory follows what is used.
 
+mod patience;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -43,6 +44,13 @@ impl Cluster {
     pub fn api_definition(&mut self, key: &ObjectKey, object: Option<ApiDefinition>) {
         set(&mut self.world.api_definitions, key, object);
         self.unreadable.remove(&("ApiDefinition", key.clone()));
+    }
+
+    /// Forgets the document of an ApiDefinition, which is large and known elsewhere.
+    pub fn forget_document(&mut self, key: &ObjectKey) {
+        if let Some(object) = self.world.api_definitions.get_mut(key).filter(|object| object.spec.openapi.is_some()) {
+            Arc::make_mut(object).spec.openapi = None;
+        }
     }
 
     /// A Stage is there, or is not. The one before.

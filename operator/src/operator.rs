@@ -76,6 +76,8 @@ pub struct Operator {
     /// Values of `stagegate.dev/deploy` that were acted upon.
     handled: HashMap<StageKey, String>,
     hosts: Hosts,
+    /// Hosts were linked, and `wanted` does not say so yet.
+    hosts_due: bool,
     /// What shall be in the cluster.
     wanted: BTreeMap<ObjectKey, Wanted>,
     /// Digests of what was written for sidecars.
@@ -84,6 +86,8 @@ pub struct Operator {
     undelivered: BTreeMap<ObjectKey, String>,
     reports: reporting::Reports,
     swept: Instant,
+    /// Since when a part of a bundle, by namespace and name, has been named by no index.
+    unnamed: BTreeMap<(String, String), Instant>,
     /// Since when an API with deployments has had neither ApiDefinition nor Stage.
     orphaned: BTreeMap<ObjectKey, Instant>,
 }
@@ -118,11 +122,13 @@ impl Operator {
             programs: BTreeMap::new(),
             handled: HashMap::new(),
             hosts: Hosts::default(),
+            hosts_due: true,
             wanted: BTreeMap::new(),
             beside: HashMap::new(),
             undelivered: BTreeMap::new(),
             reports: reporting::Reports::default(),
             swept: Instant::now(),
+            unnamed: BTreeMap::new(),
             orphaned: BTreeMap::new(),
             client,
             config,

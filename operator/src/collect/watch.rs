@@ -8,7 +8,7 @@ use compile::ObjectKey;
 use crds::{ApiDefinition, Stage, UsagePlan};
 use futures_util::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod as KubePod, Secret};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use kube::api::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event as WatchEvent};
@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::Kind;
+use super::patience::Patience;
 use crate::acknowledge::Loaded;
 use crate::config::{Config, GatewayConfig};
 
@@ -218,7 +219,7 @@ impl Watches {
         self.pending.insert(source.clone());
         let events = events.clone();
         self.tasks.push(tokio::spawn(async move {
-            let mut stream = Box::pin(stream.default_backoff());
+            let mut stream = Box::pin(stream.backoff(Patience::default()));
             let mut known: HashSet<ObjectKey> = HashSet::new();
             let mut listed: HashSet<ObjectKey> = HashSet::new();
             let mut failing = false;
@@ -282,17 +283,19 @@ impl Drop for Watches {
 fn parse<K: DeserializeOwned>(mut object: DynamicObject) -> Result<K, String> {
     object.metadata.managed_fields = object.metadata.managed_fields.map(|fields| {
         // Who wrote the spec last is all that is wanted of them.
-        let mut newest: Vec<_> = fields.into_iter().filter(|entry| entry.subresource.is_none()).collect();
+        let of_spec = |entry: &ManagedFieldsEntry| {
+            entry.subresource.is_none()
+                && entry.fields_v1.as_ref().is_some_and(|fields| fields.0.get("f:spec").is_some())
+        };
+        let mut newest: Vec<_> = fields.into_iter().filter(of_spec).collect();
         newest.sort_by_key(|entry| entry.time.as_ref().map(|time| time.0));
         newest.drain(..newest.len().saturating_sub(1));
-        newest
-            .into_iter()
-            .map(|entry| k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry {
-                fields_v1: None,
-                ..entry
-            })
-            .collect()
+        newest.into_iter().map(|entry| ManagedFieldsEntry { fields_v1: None, ..entry }).collect()
     });
+    // The whole object once more, as text.
+    if let Some(annotations) = &mut object.metadata.annotations {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
     let value = serde_json::to_value(object).map_err(|error| error.to_string())?;
     serde_json::from_value(value).map_err(|error| error.to_string())
 }

@@ -29,7 +29,7 @@ const WRITES: usize = 16;
 /// Deployments stay so long after their ApiDefinition and every Stage are gone.
 const ORPHANS_STAY: Duration = Duration::from_secs(24 * 3600);
 /// Parts of bundles stay so long after their index names others.
-const PARTS_STAY: i64 = 600;
+const PARTS_STAY: Duration = Duration::from_secs(600);
 
 impl Operator {
     /// Works off what is dirty.
@@ -54,12 +54,15 @@ impl Operator {
         self.want_stages(&dirty);
         if self.hosts.link(&self.programs, &self.config) {
             self.reports.everything(&self.cluster.world);
-            if self.leads
-                && let Err(error) = self.want_hosts().await
-            {
+            self.hosts_due = true;
+        }
+        // A follower makes no certificates; what it linked is due when it leads.
+        if self.leads && self.hosts_due {
+            self.hosts_due = false;
+            if let Err(error) = self.want_hosts().await {
                 tracing::warn!(%error, "certificates are tried again");
                 self.vitals.errors.with_label_values(&["certificates"]).inc();
-                self.hosts.invalidate();
+                self.hosts_due = true;
                 self.again.extend(dirty.iter().cloned());
             }
         }
@@ -143,6 +146,8 @@ impl Operator {
         self.cluster.fetch(&self.client, Kind::ConfigMap, &maps).await?;
         let contract = Arc::new(Contract::read(api, &object.spec, &self.cluster.world.config_maps));
         self.contracts.insert(api.clone(), Arc::clone(&contract));
+        // The contract has the document now, and a changed object brings another.
+        self.cluster.forget_document(api);
         Ok(Some(contract))
     }
 
@@ -402,15 +407,15 @@ impl Operator {
 
     /// Removes bundles of Stages and hosts that are gone. What only cannot be compiled or read stays.
     async fn remove_unwanted(&mut self) {
-        // While an API waits for another try, what it needs is not known.
-        if !self.again.is_empty() {
+        // While something waits for another try, what it needs is not known.
+        if !self.again.is_empty() || self.hosts_due {
             return;
         }
         let unwanted = |key: &ObjectKey, known: &crate::collect::KnownIndex| {
             let about = known.index.as_ref().map(|index| &index.subject);
             match about {
                 Some(Subject::Stage(stage)) => {
-                    let moved = self.wanted.get(key).is_none()
+                    let moved = !self.wanted.contains_key(key)
                         && self.programs.contains_key(stage)
                         && self.programs.get(stage).is_some_and(|program| program.bundle().is_some());
                     moved || !self.has_stage(stage)
@@ -491,18 +496,24 @@ impl Operator {
         }
     }
 
-    async fn sweep_parts(&self, namespace: &str) -> Result<(), kube::Error> {
+    async fn sweep_parts(&mut self, namespace: &str) -> Result<(), kube::Error> {
         let secrets: Api<k8s_openapi::api::core::v1::Secret> = Api::namespaced(self.client.clone(), namespace);
         let parts = kube::api::ListParams::default().labels(&format!("{}=part", bundle::object::KIND_LABEL));
+        let listed = secrets.list_metadata(&parts).await?;
         let named: BTreeSet<&String> =
             self.indexes.values().filter_map(|known| known.index.as_ref()).flat_map(|index| &index.parts).collect();
-        let old = |created: Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>| {
-            created.is_none_or(|time| Timestamp::now().as_second() - time.0.as_second() > PARTS_STAY)
-        };
-        for part in secrets.list_metadata(&parts).await? {
-            let Some(name) = part.metadata.name.filter(|name| !named.contains(name)) else { continue };
-            if old(part.metadata.creation_timestamp.as_ref()) {
-                secrets.delete(&name, &DeleteParams::default()).await.map(drop)?;
+        let unnamed: BTreeSet<(String, String)> = listed
+            .into_iter()
+            .filter_map(|part| part.metadata.name)
+            .filter(|name| !named.contains(name))
+            .map(|name| (namespace.to_owned(), name))
+            .collect();
+        self.unnamed.retain(|at, _| at.0 != namespace || unnamed.contains(at));
+        for at in unnamed {
+            // A proxy may be reading it, by an index that was just replaced.
+            let since = *self.unnamed.entry(at.clone()).or_insert_with(Instant::now);
+            if since.elapsed() >= PARTS_STAY {
+                secrets.delete(&at.1, &DeleteParams::default()).await.map(drop)?;
             }
         }
         Ok(())

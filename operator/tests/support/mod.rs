@@ -1,5 +1,7 @@
 //! An operator as a process, on a real API server.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic too")]
+
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
