@@ -323,7 +323,15 @@ impl Node {
         run(
             Command::new("openssl")
                 .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
-                .args(["-subj", &subject, "-addext", &names, "-keyout"])
+                .args([
+                    "-subj",
+                    &subject,
+                    "-addext",
+                    &names,
+                    "-addext",
+                    "basicConstraints=critical,CA:FALSE",
+                    "-keyout",
+                ])
                 .arg(&key)
                 .arg("-out")
                 .arg(&certificate),
