@@ -13,7 +13,8 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         &["tokio", "hyper", "kube", "stagegate-crds", "stagegate-bundle", "stagegate-compile", "stagegate-proxy"],
     ),
     ("stagegate-compile", &["tokio", "hyper", "kube-client", "stagegate-proxy"]),
-    ("stagegate-proxy", &["stagegate-crds", "stagegate-compile"]),
+    ("stagegate-operator", &["stagegate-proxy", "stagegate"]),
+    ("stagegate-proxy", &["stagegate-crds", "stagegate-compile", "stagegate-operator"]),
 ];
 
 #[test]

@@ -70,6 +70,9 @@ fn existing() -> bool {
 
 /// Why there can be no cluster here.
 fn missing() -> Option<&'static str> {
+    if std::env::var_os("STAGEGATE_E2E").is_some_and(|value| value == "0") {
+        return Some("STAGEGATE_E2E=0");
+    }
     let docker = || Command::new("docker").arg("info").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if on_path("kind").is_some() && docker().is_ok_and(|status| status.success()) {
         return None;

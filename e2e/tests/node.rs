@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,12 @@ const RATE: u32 = 25;
 
 #[test]
 fn what_a_user_does_and_what_nobody_notices() {
+    // Building them takes minutes, so that is not for a plain `cargo test`.
+    let Some(images) = std::env::var_os("STAGEGATE_IMAGES").map(PathBuf::from) else {
+        assert!(std::env::var_os("STAGEGATE_E2E").is_none_or(|value| value != "1"), "STAGEGATE_IMAGES is not set");
+        eprintln!("skipped: STAGEGATE_IMAGES names no folder; `deploy/images tarballs FOLDER` makes one");
+        return;
+    };
     let Some(cluster) = shared(Depth::Nodes { count: 1, metrics: true }) else { return };
     cluster.enter().unwrap();
     tokio::runtime::Builder::new_multi_thread()
@@ -32,12 +38,12 @@ fn what_a_user_does_and_what_nobody_notices() {
         .enable_all()
         .build()
         .unwrap()
-        .block_on(scenario(cluster))
+        .block_on(scenario(cluster, &images))
         .unwrap();
 }
 
-async fn scenario(cluster: &'static Cluster) -> anyhow::Result<()> {
-    let node = Node::install(cluster)?;
+async fn scenario(cluster: &'static Cluster, images: &Path) -> anyhow::Result<()> {
+    let node = Node::install(cluster, images)?;
     node.applied().await?;
     node.changed_and_rolled_back().await?;
     node.broken().await?;
@@ -56,9 +62,7 @@ struct Node {
 }
 
 impl Node {
-    fn install(cluster: &'static Cluster) -> anyhow::Result<Self> {
-        let images = std::env::var_os("STAGEGATE_IMAGES").map(PathBuf::from);
-        let images = images.context("STAGEGATE_IMAGES names the folder with operator.tar and proxy.tar")?;
+    fn install(cluster: &'static Cluster, images: &Path) -> anyhow::Result<Self> {
         cluster.load_images(&[&images.join("operator.tar"), &images.join("proxy.tar")])?;
         let chart = |name: &str| root().join("charts").join(name).display().to_string();
         cluster.helm(["install", "stagegate-crds", &chart("stagegate-crds")])?;
@@ -74,10 +78,7 @@ impl Node {
             values,
         ];
         cluster.helm(install)?;
-        let node = Self {
-            cluster,
-            stagegate: std::env::var_os("STAGEGATE").map(PathBuf::from).context("STAGEGATE names the command line")?,
-        };
+        let node = Self { cluster, stagegate: command_line()? };
         node.rolled_out(OPERATOR)?;
         node.rolled_out(PROXIES)?;
         step("installed, everything is ready");
@@ -448,6 +449,16 @@ impl Node {
         eprint!("  {said}");
         Ok(said)
     }
+}
+
+/// The command line, which was built beside this test.
+fn command_line() -> anyhow::Result<PathBuf> {
+    let program =
+        std::env::current_exe()?.ancestors().nth(2).context("a test is in a folder of its own")?.join("stagegate");
+    if !program.is_file() {
+        bail!("{} is not there: `cargo build --package stagegate` makes it", program.display());
+    }
+    Ok(program)
 }
 
 /// The API server, stopped until this is dropped.
