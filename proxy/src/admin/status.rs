@@ -228,8 +228,12 @@ impl Status {
             .filter(|(_, loaded)| new(loaded.changed))
             .map(|(key, loaded)| loaded.json(key))
             .collect();
-        let host = |(name, host): (&Box<str>, &LoadedHost)| json!({"host": name, "digest": host.digest.as_str()});
-        let hosts: Vec<Value> = state.hosts.iter().filter(|(_, host)| new(host.changed)).map(host).collect();
+        let hosts: Vec<Value> = state
+            .hosts
+            .iter()
+            .filter(|(_, host)| new(host.changed))
+            .map(|(name, host)| json!({"host": name, "digest": host.digest.as_str()}))
+            .collect();
         let (mut gone_stages, mut gone_hosts) = (Vec::new(), Vec::new());
         for (subject, _) in state.gone.iter().filter(|&(_, &changed)| since.is_some() && new(changed)) {
             match subject {

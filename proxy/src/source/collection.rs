@@ -63,7 +63,7 @@ pub(super) enum Came {
 }
 
 enum Content {
-    Stage(StageBundle),
+    Stage(Box<StageBundle>),
     Host(HostBundle),
 }
 
@@ -85,7 +85,8 @@ impl Collection {
         }
         let object = self.objects.entry(name.to_owned()).or_default();
         if object.served.as_ref().is_some_and(|(_, digest)| *digest == index.digest) {
-            object.trouble = None;
+            // What was rejected was taken back: that is news too.
+            self.changed |= matches!(object.trouble.take(), Some(Trouble::Rejected(_)));
             return Came::Nothing;
         }
         self.complete(name, index, data)
@@ -145,7 +146,7 @@ impl Collection {
         }
         match content {
             Content::Stage(stage) => {
-                let stamped = Stamped { digest, content: Arc::new(stage) };
+                let stamped = Stamped { digest, content: Arc::<StageBundle>::from(stage) };
                 self.stages.insert(stamped.key.clone(), Held::New(stamped));
             }
             Content::Host(host) => {
@@ -269,7 +270,7 @@ fn decode(subject: &Subject, encoded: &Encoded) -> Result<Content, String> {
     match subject {
         Subject::Stage(key) => {
             let stage: StageBundle = bundle::decode(encoded).map_err(|error| error.to_string())?;
-            if stage.key == *key { Ok(Content::Stage(stage)) } else { Err(other()) }
+            if stage.key == *key { Ok(Content::Stage(Box::new(stage))) } else { Err(other()) }
         }
         Subject::Host(name) => {
             let host: HostBundle = bundle::decode(encoded).map_err(|error| error.to_string())?;

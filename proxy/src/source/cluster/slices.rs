@@ -130,8 +130,11 @@ impl Slices {
     }
 }
 
+/// Namespace and name of a Service.
+type Service = (Box<str>, Box<str>);
+
 /// The Service a slice belongs to, and the slice's name.
-fn place(slice: &EndpointSlice) -> Option<((Box<str>, Box<str>), String)> {
+fn place(slice: &EndpointSlice) -> Option<(Service, String)> {
     let service = slice.metadata.labels.as_ref()?.get(SERVICE_LABEL)?;
     let namespace = slice.metadata.namespace.as_deref()?;
     Some(((namespace.into(), service.as_str().into()), slice.metadata.name.clone()?))
