@@ -23,7 +23,7 @@ fn slice(name: &str, ports: &[(&str, i32)], endpoints: &[(&str, bool, bool, bool
         }),
         ..Endpoint::default()
     };
-    slice.endpoints = endpoints.iter().map(endpoint).collect::<Vec<_>>().into();
+    slice.endpoints = endpoints.iter().map(endpoint).collect::<Vec<_>>();
     slice
 }
 
