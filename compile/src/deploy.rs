@@ -205,7 +205,8 @@ impl Known {
         }
         // Where the Stage would be if nothing held it.
         let free = match stage.policy {
-            DeployPolicy::Automatic => newest,
+            // Snapshots that somebody deleted end nothing that is served.
+            DeployPolicy::Automatic => newest.or(stage.live),
             DeployPolicy::Manual if by_hand.is_some() && self.sound => newest,
             DeployPolicy::Manual => stage.live,
         };

@@ -49,6 +49,8 @@ async fn scenario(cluster: &'static Cluster, images: &Path) -> anyhow::Result<()
     node.broken().await?;
     node.certificate_rotated().await?;
     node.canary().await?;
+    node.deployed_by_hand().await?;
+    node.sidecar().await?;
     node.operator_killed().await?;
     node.upgraded().await?;
     node.scaled().await?;
@@ -184,6 +186,54 @@ impl Node {
         self.answers("/prod/version", r#"{"version": "1.2"}"#, Duration::from_secs(10)).await?;
         assert_eq!(self.live()?, live);
         step(&format!("a canary of 10 % gets {canary} of 3000 requests; promoted it gets all"));
+        Ok(())
+    }
+
+    async fn deployed_by_hand(&self) -> anyhow::Result<()> {
+        let policy = |policy: &str| {
+            let patch = format!(r#"{{"spec": {{"deployPolicy": "{policy}"}}}}"#);
+            self.kubectl(&["-n", "shop", "patch", "stage/shop-prod", "--type=merge", "-p", &patch])
+        };
+        policy("Manual")?;
+        self.version("2.0")?;
+        self.kubectl(&["-n", "shop", "wait", "--for=condition=Accepted", "apidefinition/shop", "--timeout=10s"])?;
+        let changes = self.stagegate(&["diff", "shop-prod", "-n", "shop"])?;
+        assert!(changes.contains("~ /version GET") && changes.contains("2.0"), "{changes}");
+        assert_eq!(self.get("/prod/version").await?.1, r#"{"version": "1.2"}"#, "it waits for a word");
+        self.stagegate(&["deploy", "shop-prod", "by hand", "-n", "shop"])?;
+        self.answers("/prod/version", r#"{"version": "2.0"}"#, Duration::from_secs(2)).await?;
+        let history = self.stagegate(&["history", "shop-prod", "-n", "shop"])?;
+        let newest = history.lines().nth(1).unwrap_or_default();
+        assert!(newest.contains("live") && newest.ends_with("by hand"), "{history}");
+        policy("Automatic")?;
+        step("a Manual stage waits until it is deployed by hand; diff and history say so");
+        Ok(())
+    }
+
+    async fn sidecar(&self) -> anyhow::Result<()> {
+        let example = root().join("deploy/examples/sidecar").display().to_string();
+        self.cluster.kubectl(["apply", "-f", &example])?;
+        let chart = root().join("charts/stagegate").display().to_string();
+        let gateways = r#"gateways=[{"name": "default", "baseDomain": "apis.example.com", "bundleNamespace": "stagegate-bundles", "sidecars": [{"namespace": "sidecar", "stage": "shop-prod"}]}]"#;
+        let upgrade = ["upgrade", "stagegate", &chart, "-n", "stagegate", "--reuse-values", "--set-json", gateways];
+        self.cluster.helm(upgrade)?;
+        self.kubectl(&["-n", "sidecar", "rollout", "status", "deployment/app", "--timeout=150s"])?;
+        let name = ["-n", "sidecar", "get", "pods", "-l", "app=app", "-o", "jsonpath={.items[0].metadata.name}"];
+        let process = proxy_of(&self.kubectl(&name)?)?.to_string();
+        // As the program beside it calls it: its loopback is the pod's.
+        let call = ["-n", "-t", &process, "curl", "-s", "http://127.0.0.1:8080/prod/version"];
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let answer = run(Command::new("nsenter").args(call), "").unwrap_or_default();
+            if answer == r#"{"version": "1.0"}"# {
+                break;
+            }
+            if Instant::now() > deadline {
+                bail!("the sidecar answers `{answer}`");
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        step("a sidecar serves the program beside it from a mounted Secret");
         Ok(())
     }
 
@@ -485,6 +535,11 @@ fn signal(process: i32, signal: &str) -> anyhow::Result<()> {
 
 /// Ends a pod's program as a crash would; the node starts it again by itself.
 fn kill_container(pod: &str) -> anyhow::Result<()> {
+    signal(proxy_of(pod)?, "KILL")
+}
+
+/// The process of a pod's proxy.
+fn proxy_of(pod: &str) -> anyhow::Result<i32> {
     // The pod's name is in the environment of its program.
     for entry in std::fs::read_dir("/proc")?.flatten() {
         let Some(process) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
@@ -494,7 +549,7 @@ fn kill_container(pod: &str) -> anyhow::Result<()> {
         if program.starts_with(b"/stagegate-proxy")
             && named.split(|byte| *byte == 0).any(|line| line == hostname.as_bytes())
         {
-            return signal(process, "KILL");
+            return Ok(process);
         }
     }
     bail!("no process is the proxy of {pod}")

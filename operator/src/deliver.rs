@@ -9,8 +9,9 @@ use compile::ObjectKey;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::PostParams;
+use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::{Api, Client};
+use serde::de::DeserializeOwned;
 
 use crate::collect::KnownIndex;
 use crate::history::is_conflict;
@@ -200,11 +201,28 @@ impl Wanted {
     }
 }
 
-/// A Stage's bundle as it was delivered: what goes on being served while the Stage does not compile.
+/// Deletes an index Secret, if it is the one that was seen. One that is gone already is no error.
+///
+/// # Errors
+/// When the API server refuses it, or the Secret is another one.
+pub async fn remove(client: &Client, key: &ObjectKey, known: &KnownIndex) -> Result<(), kube::Error> {
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &key.namespace);
+    let seen = Preconditions { resource_version: Some(known.version.clone()), uid: None };
+    let parameters = DeleteParams { preconditions: Some(seen), ..DeleteParams::default() };
+    match secrets.delete(&key.name, &parameters).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+/// A bundle as it was delivered: what goes on being served while nothing better can be made.
 ///
 /// # Errors
 /// When it is not there whole.
-pub async fn read_back(client: &Client, key: &ObjectKey) -> Result<Option<Stamped<StageBundle>>, ReadBackError> {
+pub async fn read_back<T: DeserializeOwned>(
+    client: &Client,
+    key: &ObjectKey,
+) -> Result<Option<Stamped<T>>, ReadBackError> {
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &key.namespace);
     let Some(secret) = secrets.get_opt(&key.name).await? else { return Ok(None) };
     let data = secret.data.unwrap_or_default();
@@ -216,6 +234,6 @@ pub async fn read_back(client: &Client, key: &ObjectKey) -> Result<Option<Stampe
         parts.extend(part.map(|part| (name.clone(), part.0)));
     }
     let encoded = index.payload(entry, |name| parts.get(name).map(Vec::as_slice))?;
-    let content = Arc::new(decode::<StageBundle>(&encoded)?);
+    let content = Arc::new(decode::<T>(&encoded)?);
     Ok(Some(Stamped { digest: encoded.digest, content }))
 }

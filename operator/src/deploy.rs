@@ -42,6 +42,7 @@ pub fn decision(contract: Option<&Contract>, deployments: &Deployments, stages: 
 fn view<'a>(staged: &Staged<'a>) -> StageView<'a> {
     let Staged { key, stage, index, handled_deploy } = staged;
     let annotation = |name: &str| stage.metadata.annotations.as_ref().and_then(|all| all.get(name)).map(String::as_str);
+    let reported = stage.status.as_ref();
     StageView {
         key,
         policy: stage.spec.deploy_policy.unwrap_or(DeployPolicy::Automatic),
@@ -50,8 +51,13 @@ fn view<'a>(staged: &Staged<'a>) -> StageView<'a> {
         rollback_to: annotation(annotation::ROLLBACK_TO),
         deploy: annotation(annotation::DEPLOY),
         promote_canary: annotation(annotation::PROMOTE_CANARY),
-        live: index.and_then(|index| index.deployment),
-        pin: index.and_then(|index| index.pin.as_deref()),
+        // Without its index, which was deleted by hand or is elsewhere, the status remembers.
+        live: index.and_then(|index| index.deployment).or_else(|| reported.and_then(|status| status.deployment)),
+        pin: match index {
+            Some(index) => index.pin.as_deref(),
+            None => annotation(annotation::ROLLBACK_TO)
+                .filter(|_| reported.is_some_and(|status| status.pinned == Some(true))),
+        },
         handled_deploy: *handled_deploy,
     }
 }

@@ -55,8 +55,13 @@ fn main() -> anyhow::Result<()> {
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let config = Config::read(&arguments.config)?;
-    let client_config = kube::Config::infer().await.context("no cluster is configured")?;
+    let mut client_config = kube::Config::infer().await.context("no cluster is configured")?;
     let namespace = arguments.namespace.unwrap_or_else(|| client_config.default_namespace.clone());
+    let watching = kube::Client::try_from(client_config.clone())?;
+    // A call that hangs must not hang the leader. Watches have a client of their own: they are silent for long.
+    client_config.connect_timeout = Some(Duration::from_secs(5));
+    client_config.read_timeout = Some(Duration::from_secs(15));
+    client_config.write_timeout = Some(Duration::from_secs(15));
     let client = kube::Client::try_from(client_config)?;
     let identity = arguments
         .identity
@@ -71,17 +76,14 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let lease = Campaign { namespace: namespace.clone(), lease: arguments.lease_name, identity: identity.clone() };
     let holding = tokio::spawn(campaign(client.clone(), lease, events.clone(), stopped));
     tokio::spawn(follow(arguments.config, config.clone(), events.clone()));
-    let telling = events.clone();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        telling.send(Event::Stop).ok();
-    });
     let settings = Settings { namespace, namespaces: arguments.namespaces, identity };
-    Operator::new(client, config, settings, vitals, events).run(inbox).await;
+    // Every write is one whole request, so a pass may end between any two.
+    tokio::select! {
+        () = Operator::new(client, watching, config, settings, vitals, events).run(inbox) => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
     // Whoever waits leads at once.
     stop.send(true).ok();
     holding.await.context("the Lease's task")?;

@@ -31,6 +31,9 @@ use crate::serve::Vitals;
 
 /// How often what waits is looked at: retries, conditions that are due.
 const TICK: Duration = Duration::from_millis(100);
+/// Until what failed is tried again, at first and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How often what nobody needs is swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
@@ -47,6 +50,8 @@ pub struct Settings {
 /// The operator.
 pub struct Operator {
     client: Client,
+    /// For watches: without a limit of the time between two answers.
+    watching: Client,
     config: Config,
     settings: Settings,
     vitals: Arc<Vitals>,
@@ -66,8 +71,10 @@ pub struct Operator {
     leads: bool,
     /// APIs to decide about and to compile.
     dirty: BTreeSet<ObjectKey>,
-    /// APIs that are tried again at the next tick.
-    again: BTreeSet<ObjectKey>,
+    /// The next pass goes over everything, even if there is no API.
+    full: bool,
+    /// APIs that are tried again.
+    again: Again,
     /// Contracts of ApiDefinitions as they are now.
     contracts: HashMap<ObjectKey, Arc<Contract>>,
     /// Contracts of deployments that are served and are not the newest.
@@ -96,12 +103,13 @@ impl Operator {
     /// An operator that has seen nothing yet.
     pub fn new(
         client: Client,
+        watching: Client,
         config: Config,
         settings: Settings,
         vitals: Arc<Vitals>,
         events: mpsc::UnboundedSender<Event>,
     ) -> Self {
-        let watches = Watches::start(&client, &config, &settings.namespaces, &events);
+        let watches = Watches::start(&watching, &config, &settings.namespaces, &events);
         let reporter =
             Reporter { controller: "stagegate-operator".to_owned(), instance: Some(settings.identity.clone()) };
         Self {
@@ -116,7 +124,8 @@ impl Operator {
             loaded: BTreeMap::new(),
             leads: false,
             dirty: BTreeSet::new(),
-            again: BTreeSet::new(),
+            full: false,
+            again: Again::default(),
             contracts: HashMap::new(),
             kept: HashMap::new(),
             programs: BTreeMap::new(),
@@ -131,6 +140,7 @@ impl Operator {
             unnamed: BTreeMap::new(),
             orphaned: BTreeMap::new(),
             client,
+            watching,
             config,
             settings,
             vitals,
@@ -154,15 +164,12 @@ impl Operator {
             let began = Instant::now();
             let mut next = event;
             while let Some(event) = next {
-                if let Event::Stop = event {
-                    return;
-                }
                 self.learn(event);
                 next = inbox.try_recv().ok();
             }
             if self.watches.synced() {
                 self.vitals.ready.store(true, Ordering::Relaxed);
-                let worked = !self.dirty.is_empty();
+                let worked = !self.dirty.is_empty() || self.full;
                 self.pass().await;
                 if worked {
                     self.vitals.passes.observe(began.elapsed().as_secs_f64());
@@ -175,8 +182,9 @@ impl Operator {
         if !self.watches.synced() {
             return;
         }
-        if !self.again.is_empty() {
-            self.dirty.append(&mut self.again);
+        let due = self.again.due(Instant::now());
+        if !due.is_empty() {
+            self.dirty.extend(due);
             self.pass().await;
         }
         if self.leads {
@@ -216,22 +224,23 @@ impl Operator {
                 self.reports.gateway(&gateway);
             }
             Event::Config(config) => {
-                self.watches = Watches::start(&self.client, &config, &self.settings.namespaces, &self.events);
+                self.watches.restart(&self.watching, &config, &self.settings.namespaces, &self.events);
                 self.config = config;
                 self.hosts.invalidate();
-                // Objects of namespaces that are no longer watched are nobody's.
+                // Namespaces of bundles may be others now, and are listed anew.
                 self.indexes.clear();
+                self.wanted.clear();
+                self.hosts_due = true;
                 self.pods.clear();
                 self.everything();
                 self.follow_pods();
             }
-            // Handled by the loop.
-            Event::Stop => {}
         }
     }
 
     /// Every API is looked at again.
     fn everything(&mut self) {
+        self.full = true;
         self.dirty.extend(self.cluster.world.api_definitions.keys().cloned());
         self.dirty.extend(self.cluster.world.stages.iter().map(|(key, stage)| api_of(key, stage)));
         self.reports.plans(self.cluster.world.usage_plans.keys());
@@ -395,6 +404,43 @@ impl Operator {
             }
         }
         self.polls.set(&wanted, &self.events);
+    }
+}
+
+/// What is tried again, each after a pause of its own that doubles from a tenth of a second to half a minute.
+#[derive(Default)]
+struct Again {
+    due: BTreeMap<ObjectKey, Instant>,
+    pauses: HashMap<ObjectKey, Duration>,
+}
+
+impl Again {
+    /// It failed.
+    fn later(&mut self, api: ObjectKey) {
+        let pause = self.pauses.entry(api.clone()).or_insert(FIRST_PAUSE);
+        self.due.entry(api).or_insert_with(|| Instant::now() + *pause);
+        *pause = (*pause * 2).min(LONGEST_PAUSE);
+    }
+
+    /// It is tried now; what fails again comes back.
+    fn done(&mut self, api: &ObjectKey) {
+        self.due.remove(api);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.due.is_empty()
+    }
+
+    /// Those whose time has come. Who has not failed for long starts with a short pause again.
+    fn due(&mut self, now: Instant) -> Vec<ObjectKey> {
+        if self.due.is_empty() {
+            self.pauses.clear();
+        }
+        let due: Vec<ObjectKey> = self.due.iter().filter(|(_, at)| **at <= now).map(|(api, _)| api.clone()).collect();
+        for api in &due {
+            self.due.remove(api);
+        }
+        due
     }
 }
 

@@ -22,32 +22,27 @@ pub struct Program {
     pub unit: Arc<Unit>,
     /// What is served: `unit` if it compiled, else what last did.
     pub served: Option<Arc<Unit>>,
-    /// It has the annotation `stagegate.dev/promote-canary` in effect.
-    pub generation: i64,
+    /// `served` was read back from the cluster: what it has of hosts is not known.
+    pub read_back: bool,
 }
 
 impl Program {
     /// Compiles a Stage, unless it is the very same as before. `served` is what last compiled, before this.
-    pub fn compile(
-        before: Option<&Self>,
-        inputs: &StageInputs,
-        decision: StageDecision,
-        generation: i64,
-        last: Option<Arc<Unit>>,
-    ) -> Self {
+    pub fn compile(before: Option<&Self>, inputs: &StageInputs, decision: StageDecision) -> Self {
         let digest = inputs.digest();
         let unit = match before {
             Some(before) if before.inputs == digest => Arc::clone(&before.unit),
             _ => Arc::new(compile_stage(inputs)),
         };
-        let last = before.and_then(|before| before.served.clone()).or(last);
+        let last = before.and_then(|before| before.served.clone());
         // What never compiled is served in part, as far as that goes: its broken routes answer 500.
         let served = if unit.compiled {
             Some(Arc::clone(&unit))
         } else {
             last.or_else(|| unit.bundle.is_some().then(|| Arc::clone(&unit)))
         };
-        Self { decision, inputs: digest, unit, served, generation }
+        let read_back = !unit.compiled && before.is_some_and(|before| before.read_back);
+        Self { decision, inputs: digest, unit, served, read_back }
     }
 
     /// What is delivered.
@@ -126,11 +121,17 @@ impl Hosts {
 }
 
 /// Whether a host leads to a Stage.
-fn leads_to(host: &HostBundle, stage: &StageKey) -> bool {
-    match &host.table {
-        bundle::HostTable::Default { stages } => stages.values().any(|key| key == stage),
-        bundle::HostTable::Custom { base_paths } => base_paths.iter().any(|path| path.stage == *stage),
-    }
+pub fn leads_to(host: &HostBundle, stage: &StageKey) -> bool {
+    stages_behind(host).any(|key| key == stage)
+}
+
+/// Stages that a host leads to.
+pub fn stages_behind(host: &HostBundle) -> impl Iterator<Item = &StageKey> {
+    let (default, custom) = match &host.table {
+        bundle::HostTable::Default { stages } => (Some(stages.values()), None),
+        bundle::HostTable::Custom { base_paths } => (None, Some(base_paths.iter().map(|path| &path.stage))),
+    };
+    default.into_iter().flatten().chain(custom.into_iter().flatten())
 }
 
 /// Name of the Secret of a Stage's bundle.

@@ -66,7 +66,8 @@ pub fn stage(facts: &StageFacts<'_>, now: Timestamp) -> StageStatus {
     StageStatus {
         conditions,
         observed_generation: generation,
-        deployment: facts.live,
+        // What was live is remembered while its bundle is not there.
+        deployment: facts.live.or(before.deployment),
         pinned: Some(decision.is_some_and(|decision| decision.pin.is_some())),
         url: url(facts),
         history: facts

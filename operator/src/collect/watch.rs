@@ -42,8 +42,6 @@ pub enum Event {
     },
     /// The configuration file has changed.
     Config(Config),
-    /// Stop.
-    Stop,
 }
 
 /// A watch.
@@ -93,6 +91,9 @@ pub struct Pod {
 
 /// The watches that run.
 pub struct Watches {
+    /// Of resources; they do not depend on the configuration.
+    resources: Vec<JoinHandle<()>>,
+    /// Of bundles and pods.
     tasks: Vec<JoinHandle<()>>,
     /// Those whose first listing is not complete.
     pub pending: HashSet<Source>,
@@ -106,7 +107,7 @@ impl Watches {
         namespaces: &[String],
         events: &mpsc::UnboundedSender<Event>,
     ) -> Self {
-        let mut watches = Self { tasks: Vec::new(), pending: HashSet::new() };
+        let mut watches = Self { resources: Vec::new(), tasks: Vec::new(), pending: HashSet::new() };
         let scopes: Vec<Option<&str>> = match namespaces {
             [] => vec![None],
             some => some.iter().map(|namespace| Some(namespace.as_str())).collect(),
@@ -118,6 +119,23 @@ impl Watches {
             watches.metadata::<ConfigMap>(client, scope, Kind::ConfigMap, events);
             watches.metadata::<Secret>(client, scope, Kind::Secret, events);
         }
+        watches.resources = std::mem::take(&mut watches.tasks);
+        watches.restart(client, config, namespaces, events);
+        watches
+    }
+
+    /// Starts what depends on the configuration, instead of what was started for another.
+    pub fn restart(
+        &mut self,
+        client: &Client,
+        config: &Config,
+        namespaces: &[String],
+        events: &mpsc::UnboundedSender<Event>,
+    ) {
+        for task in self.tasks.drain(..) {
+            task.abort();
+        }
+        let watches = self;
         for namespace in config.bundle_namespaces() {
             let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
             let stream = watcher::watcher(api, watcher::Config::default().labels(GATEWAY_LABEL));
@@ -134,7 +152,16 @@ impl Watches {
         for gateway in &config.gateways {
             watches.pods(client, gateway, events);
         }
-        watches
+        // In namespaced mode certificates of gateways may be elsewhere.
+        let elsewhere: HashSet<&str> = config
+            .gateways
+            .iter()
+            .filter_map(|gateway| Some(gateway.default_tls.as_ref()?.namespace.as_str()))
+            .filter(|one| !namespaces.is_empty() && !namespaces.iter().any(|known| known == one))
+            .collect();
+        for namespace in elsewhere {
+            watches.metadata::<Secret>(client, Some(namespace), Kind::Secret, events);
+        }
     }
 
     /// Whether everything there is has been told.
@@ -274,7 +301,7 @@ impl Watches {
 
 impl Drop for Watches {
     fn drop(&mut self) {
-        for task in &self.tasks {
+        for task in self.tasks.iter().chain(&self.resources) {
             task.abort();
         }
     }

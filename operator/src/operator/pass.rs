@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bundle::host::Certificate;
 use bundle::object::{Index, Subject};
-use bundle::{HostBundle, StageKey, Stamped};
+use bundle::{HostBundle, StageBundle, StageKey, Stamped};
 use compile::deploy::{Decision, StageDecision};
 use compile::world::{attach_stage, config_maps_of, secrets_of};
 use compile::{CanaryInputs, Contract, ObjectKey, Unit};
@@ -18,11 +18,12 @@ use kube::api::DeleteParams;
 
 use super::Operator;
 use crate::collect::Kind;
+use crate::collect::KnownIndex;
 use crate::config::GatewayConfig;
-use crate::deliver::{Content, DeliverError, Wanted, read_back};
+use crate::deliver::{Content, DeliverError, Wanted, read_back, remove};
 use crate::deploy::{Staged, author, decision, stages_of};
 use crate::history;
-use crate::program::{Program, stage_object};
+use crate::program::{Program, leads_to, stage_object, stages_behind};
 
 /// Writes to the API server at a time.
 const WRITES: usize = 16;
@@ -35,15 +36,17 @@ impl Operator {
     /// Works off what is dirty.
     pub(super) async fn pass(&mut self) {
         let dirty = std::mem::take(&mut self.dirty);
-        if dirty.is_empty() {
+        // A cluster without any API has leftovers to remove all the same.
+        if dirty.is_empty() && !std::mem::take(&mut self.full) {
             return;
         }
         let began = Instant::now();
         for api in &dirty {
+            self.again.done(api);
             if let Err(error) = self.api(api).await {
                 tracing::warn!(%api, %error, "an API is tried again");
                 self.vitals.errors.with_label_values(&["compile"]).inc();
-                self.again.insert(api.clone());
+                self.again.later(api.clone());
             }
         }
         let gone: Vec<StageKey> = self.programs.keys().filter(|key| !self.has_stage(key)).cloned().collect();
@@ -63,7 +66,7 @@ impl Operator {
                 tracing::warn!(%error, "certificates are tried again");
                 self.vitals.errors.with_label_values(&["certificates"]).inc();
                 self.hosts_due = true;
-                self.again.extend(dirty.iter().cloned());
+                dirty.iter().for_each(|api| self.again.later(api.clone()));
             }
         }
         let compiled = began.elapsed();
@@ -110,8 +113,7 @@ impl Operator {
                 }
                 // What its taker made of it decides; the watch tells.
                 None => {
-                    self.again.insert(api.clone());
-                    return Ok(());
+                    anyhow::bail!("deployment {} was taken by somebody else", take.number);
                 }
             }
         }
@@ -171,6 +173,10 @@ impl Operator {
         self.indexes.get(&object)?.index.as_ref()
     }
 
+    fn delivered_number(&self, key: &StageKey, stage: &Stage) -> Option<u64> {
+        self.delivered(key, stage)?.deployment
+    }
+
     fn object(&self, key: &StageKey, stage: &Stage) -> Option<ObjectKey> {
         let gateway = self.gateway_of(stage)?;
         Some(ObjectKey::new(&gateway.bundle_namespace, stage_object(key, gateway)))
@@ -191,22 +197,31 @@ impl Operator {
     ) -> anyhow::Result<()> {
         let object = ObjectKey::new(&key.namespace, &key.name);
         self.reports.stage(&object);
-        let Some(gateway) = self.gateway_of(stage).map(GatewayConfig::compiler) else {
-            self.programs.remove(key);
-            return Ok(());
-        };
+        // A gateway that is not configured: what its proxies serve stays as it is.
+        let Some(gateway) = self.gateway_of(stage).map(GatewayConfig::compiler) else { return Ok(()) };
         // Nothing deployed: compiled for what there is to say about it, and not served.
         let number = decision.live;
         let contract = match number {
-            Some(number) => self.deployed(api, number, current).await?,
+            Some(number) => {
+                let delivered = self.delivered_number(key, stage);
+                self.deployed(api, number, delivered, current).await?
+            }
             None => current.cloned(),
         };
         let Some(contract) = contract else {
-            self.programs.remove(key);
+            // Its snapshot is gone. What is delivered of it goes on.
+            let delivered = self.delivered(key, stage).is_some();
+            match self.programs.get_mut(key) {
+                Some(program) if delivered => program.decision = decision,
+                Some(_) => drop(self.programs.remove(key)),
+                None => {}
+            }
             return Ok(());
         };
         let canary = match decision.canary {
-            Some(deployment) => self.deployed(api, deployment, current).await?.map(|contract| (deployment, contract)),
+            Some(deployment) => {
+                self.deployed(api, deployment, None, current).await?.map(|contract| (deployment, contract))
+            }
             None => None,
         };
         let mut inputs = attach_stage(&self.cluster.world, &object, stage, &contract, &gateway);
@@ -216,18 +231,15 @@ impl Operator {
             None if decision.promoted => CanaryInputs::Promoted,
             None => CanaryInputs::None,
         };
-        if let Some(handled) = &decision.handled_deploy {
-            self.handled.insert(key.clone(), handled.clone());
-        }
         let before = self.programs.get(key);
-        let generation = stage.metadata.generation.unwrap_or(0);
-        let mut program = Program::compile(before, &inputs, decision, generation, None);
+        let mut program = Program::compile(before, &inputs, decision);
         if number.is_none() {
             program.served = None;
         } else if !program.unit.compiled && before.is_none_or(|before| before.served.is_none()) {
             // After a restart, what was delivered is what last compiled.
             if let Some(last) = self.last(key, stage, &program.unit).await? {
                 program.served = Some(last);
+                program.read_back = true;
             }
         }
         self.programs.insert(key.clone(), program);
@@ -239,7 +251,7 @@ impl Operator {
         let Some(object) = self.object(key, stage).filter(|object| self.indexes.contains_key(object)) else {
             return Ok(None);
         };
-        match read_back(&self.client, &object).await {
+        match read_back::<StageBundle>(&self.client, &object).await {
             Ok(bundle) => Ok(bundle.map(|bundle| Arc::new(Unit { bundle: Some(bundle), ..unit.clone() }))),
             Err(crate::deliver::ReadBackError::Kube(error)) => Err(error.into()),
             Err(error) => {
@@ -254,12 +266,15 @@ impl Operator {
         &mut self,
         api: &ObjectKey,
         number: u64,
+        delivered: Option<u64>,
         current: Option<&Arc<Contract>>,
     ) -> anyhow::Result<Option<Arc<Contract>>> {
-        let meta = self.histories.get(api).and_then(|known| known.get(&number)).cloned();
-        let Some(meta) = meta else {
-            // A follower has not taken it; a snapshot that was deleted by hand cannot be compiled.
-            return Ok(current.cloned());
+        let known = self.histories.get(api);
+        let Some(meta) = known.and_then(|known| known.get(&number)).cloned() else {
+            // A follower has not taken what is next. A snapshot that somebody deleted is not what is there now.
+            let newest = known.and_then(|known| known.last_key_value()).map_or(0, |(newest, _)| *newest);
+            let next = number == newest + 1 && delivered != Some(number);
+            return Ok(current.filter(|_| next).cloned());
         };
         if let Some(current) = current.filter(|current| current.digest == meta.digest) {
             return Ok(Some(Arc::clone(current)));
@@ -332,12 +347,45 @@ impl Operator {
 
     /// Writes what differs, and removes what nobody wants.
     async fn deliver(&mut self) {
+        let is_host = |wanted: &Wanted| matches!(wanted.subject, Subject::Host(_));
+        // Stages first: a host may name one that is new, and leads nowhere if that could not be written.
+        let unwritten = self.write_all(|wanted| !is_host(wanted)).await;
+        let blind = self.blind();
+        let mut held = BTreeSet::new();
+        for (key, wanted) in self.wanted.iter().filter(|(_, wanted)| is_host(wanted)) {
+            let Content::Host(host) = &wanted.content else { continue };
+            let differs = self.indexes.get(key).is_some_and(|known| !wanted.is_delivered(known));
+            if unwritten.iter().any(|stage| leads_to(host, stage)) || (differs && self.is_blind(key, &blind).await) {
+                held.insert(key.clone());
+            }
+        }
+        let hosts = self.wanted.keys().filter(|key| !held.contains(*key)).cloned().collect::<BTreeSet<_>>();
+        self.write_some(|key, wanted| is_host(wanted) && hosts.contains(key)).await;
+        self.deliver_beside().await;
+        self.remove_unwanted(&blind).await;
+        for (key, program) in &self.programs {
+            let Some(stage) = self.cluster.world.stages.get(&ObjectKey::new(&key.namespace, &key.name)) else {
+                continue;
+            };
+            let live = self.delivered_number(key, stage);
+            let handled = program.decision.handled_deploy.as_ref();
+            // A word is acted upon when what it asked for is delivered.
+            if let Some(handled) = handled.filter(|_| live.is_some() && live == program.decision.live) {
+                self.handled.insert(key.clone(), handled.clone());
+            }
+        }
+    }
+
+    async fn write_all(&mut self, which: impl Fn(&Wanted) -> bool) -> BTreeSet<StageKey> {
+        self.write_some(|_, wanted| which(wanted)).await
+    }
+
+    /// Writes those that differ; Stages that could not be.
+    async fn write_some(&mut self, which: impl Fn(&ObjectKey, &Wanted) -> bool) -> BTreeSet<StageKey> {
         let differs = |(key, wanted): &(&ObjectKey, &Wanted)| {
-            self.indexes.get(*key).is_none_or(|known| !wanted.is_delivered(known))
+            which(key, wanted) && self.indexes.get(*key).is_none_or(|known| !wanted.is_delivered(known))
         };
-        // Stages first: a host may name one that is new.
-        let mut writes: Vec<(&ObjectKey, &Wanted)> = self.wanted.iter().filter(differs).collect();
-        writes.sort_by_key(|(_, wanted)| matches!(wanted.subject, Subject::Host(_)));
+        let writes: Vec<(&ObjectKey, &Wanted)> = self.wanted.iter().filter(differs).collect();
         let client = &self.client;
         let written: Vec<_> = stream::iter(writes)
             .map(|(key, wanted)| {
@@ -347,36 +395,68 @@ impl Operator {
             .buffered(WRITES)
             .collect()
             .await;
+        let mut failed = BTreeSet::new();
         for (key, subject, outcome) in written {
             self.vitals.writes.with_label_values(&[subject.kind()]).inc();
-            match outcome {
+            let error = match outcome {
                 Ok(known) => {
                     self.undelivered.remove(&key);
-                    self.indexes.insert(key, known);
+                    self.indexes.insert(key.clone(), known);
+                    None
                 }
-                // The watch tells what it is now, and the next pass goes by that.
-                Err(DeliverError::Conflict) => self.retry(&subject),
-                Err(error) => {
-                    tracing::warn!(%subject, %error, "a bundle cannot be written");
-                    self.vitals.errors.with_label_values(&["deliver"]).inc();
-                    self.undelivered.insert(key, error.to_string());
-                    self.retry(&subject);
-                }
-            }
-            if let Subject::Stage(stage) = subject {
+                Err(error) => Some(error),
+            };
+            if let Subject::Stage(stage) = &subject {
                 self.reports.stage(&ObjectKey::new(&stage.namespace, &stage.name));
             }
+            let Some(error) = error else { continue };
+            self.retry(&subject);
+            if let Subject::Stage(stage) = &subject {
+                failed.insert(stage.clone());
+            }
+            // After a conflict the watch tells what it is now, and the next pass goes by that.
+            if !matches!(error, DeliverError::Conflict) {
+                tracing::warn!(%subject, %error, "a bundle cannot be written");
+                self.vitals.errors.with_label_values(&["deliver"]).inc();
+                self.undelivered.insert(key, error.to_string());
+            }
         }
-        self.deliver_beside().await;
-        self.remove_unwanted().await;
+        failed
+    }
+
+    /// Stages that are served and about whose hosts nothing is known: not compiled since the start, or not to be.
+    fn blind(&self) -> BTreeSet<StageKey> {
+        let stage = |known: &KnownIndex| match &known.index.as_ref()?.subject {
+            Subject::Stage(stage) => Some(stage.clone()),
+            Subject::Host(_) => None,
+        };
+        let known = self.indexes.values().filter_map(stage).filter(|stage| self.has_stage(stage));
+        known.filter(|stage| self.programs.get(stage).is_none_or(|program| program.read_back)).collect()
+    }
+
+    /// Whether a delivered host leads to one of those; then it stays as it is.
+    async fn is_blind(&self, key: &ObjectKey, blind: &BTreeSet<StageKey>) -> bool {
+        if blind.is_empty() {
+            return false;
+        }
+        match read_back::<HostBundle>(&self.client, key).await {
+            Ok(Some(host)) => blind.iter().any(|stage| leads_to(&host, stage)),
+            Ok(None) => false,
+            Err(error) => {
+                tracing::warn!(%key, %error, "a host stays as it is");
+                true
+            }
+        }
     }
 
     fn retry(&mut self, subject: &Subject) {
-        match subject {
-            Subject::Stage(key) => self.again.extend(self.programs.get(key).map(|program| program.unit.api.clone())),
-            Subject::Host(_) => {
-                self.again.extend(self.programs.values().next().map(|program| program.unit.api.clone()))
-            }
+        let api = match subject {
+            Subject::Stage(key) => self.programs.get(key).map(|program| program.unit.api.clone()),
+            // Any does: hosts are looked at in every pass.
+            Subject::Host(_) => self.programs.values().next().map(|program| program.unit.api.clone()),
+        };
+        if let Some(api) = api {
+            self.again.later(api);
         }
     }
 
@@ -393,7 +473,10 @@ impl Operator {
                 }
                 let stage = ObjectKey::new(&key.namespace, &key.name);
                 match wanted.write_beside(&self.client, &stage).await {
-                    Ok(()) => drop(self.beside.insert(key, digest)),
+                    Ok(()) => {
+                        self.undelivered.remove(&object);
+                        self.beside.insert(key, digest);
+                    }
                     Err(error) => {
                         tracing::warn!(stage = %key, %error, "the bundle of a sidecar cannot be written");
                         self.vitals.errors.with_label_values(&["deliver"]).inc();
@@ -406,38 +489,57 @@ impl Operator {
     }
 
     /// Removes bundles of Stages and hosts that are gone. What only cannot be compiled or read stays.
-    async fn remove_unwanted(&mut self) {
+    async fn remove_unwanted(&mut self, blind: &BTreeSet<StageKey>) {
         // While something waits for another try, what it needs is not known.
-        if !self.again.is_empty() || self.hosts_due {
-            return;
-        }
-        let unwanted = |key: &ObjectKey, known: &crate::collect::KnownIndex| {
-            let about = known.index.as_ref().map(|index| &index.subject);
-            match about {
+        let settled = self.again.is_empty() && !self.hosts_due;
+        let served = |namespace: &str| {
+            self.settings.namespaces.is_empty() || self.settings.namespaces.iter().any(|one| one == namespace)
+        };
+        let unwanted = |key: &ObjectKey, known: &KnownIndex| {
+            // Another operator's, or of a gateway that is configured no longer, is not ours to remove.
+            if self.config.gateway(&known.gateway).is_none() {
+                return false;
+            }
+            match known.index.as_ref().map(|index| &index.subject) {
                 Some(Subject::Stage(stage)) => {
                     let moved = !self.wanted.contains_key(key)
-                        && self.programs.contains_key(stage)
                         && self.programs.get(stage).is_some_and(|program| program.bundle().is_some());
-                    moved || !self.has_stage(stage)
+                    served(&stage.namespace) && (!self.has_stage(stage) || (settled && moved))
                 }
-                Some(Subject::Host(_)) => !self.wanted.contains_key(key),
-                // Unreadable, and nobody writes it anew.
-                None => !self.wanted.contains_key(key),
+                Some(Subject::Host(_)) => settled && !self.wanted.contains_key(key),
+                // Somebody newer wrote it.
+                None => false,
             }
         };
-        let remove: Vec<ObjectKey> =
-            self.indexes.iter().filter(|(key, known)| unwanted(key, known)).map(|(key, _)| key.clone()).collect();
-        for key in remove {
-            let secrets: Api<k8s_openapi::api::core::v1::Secret> = Api::namespaced(self.client.clone(), &key.namespace);
-            match secrets.delete(&key.name, &DeleteParams::default()).await {
-                Err(kube::Error::Api(status)) if status.code == 404 => {}
+        let candidates = self.indexes.iter().filter(|(key, known)| unwanted(key, known));
+        let candidates: Vec<(ObjectKey, KnownIndex)> =
+            candidates.map(|(key, known)| (key.clone(), known.clone())).collect();
+        for (key, known) in candidates {
+            let of_host = known.index.as_ref().is_some_and(|index| matches!(index.subject, Subject::Host(_)));
+            if of_host
+                && (self.is_blind(&key, blind).await
+                    || !self.settings.namespaces.is_empty() && self.is_foreign(&key).await)
+            {
+                continue;
+            }
+            match remove(&self.client, &key, &known).await {
+                Ok(()) => self.vitals.writes.with_label_values(&["removal"]).inc(),
                 Err(error) => {
                     tracing::warn!(%key, %error, "a bundle that nobody needs cannot be removed");
                     continue;
                 }
-                Ok(_) => self.vitals.writes.with_label_values(&["removal"]).inc(),
             }
             self.indexes.remove(&key);
+        }
+    }
+
+    /// Whether a delivered host leads to a Stage of a namespace that this operator does not serve.
+    async fn is_foreign(&self, key: &ObjectKey) -> bool {
+        let ours = |stage: &StageKey| self.settings.namespaces.contains(&stage.namespace);
+        match read_back::<HostBundle>(&self.client, key).await {
+            Ok(Some(host)) => !stages_behind(&host).all(ours),
+            Ok(None) => false,
+            Err(_) => true,
         }
     }
 
@@ -473,8 +575,13 @@ impl Operator {
             self.everything();
         }
         let world = &self.cluster.world;
+        let unreadable = &self.cluster.unreadable;
         let is_orphan = |api: &&ObjectKey| {
-            !world.api_definitions.contains_key(*api) && stages_of(api, &world.stages).next().is_none()
+            let in_namespace = |key: &ObjectKey| key.namespace == api.namespace;
+            !world.api_definitions.contains_key(*api)
+                && stages_of(api, &world.stages).next().is_none()
+                // One that cannot be read may be the one that needs them.
+                && !unreadable.keys().any(|(_, key)| in_namespace(key))
         };
         let orphans: Vec<ObjectKey> = self.histories.keys().filter(is_orphan).cloned().collect();
         self.orphaned.retain(|api, _| orphans.contains(api));

@@ -25,6 +25,8 @@ use crate::report::{self, StageFacts, serves};
 const EVERY: Duration = Duration::from_secs(2);
 /// A change settles for so long before it is reported: most are loaded by then, and one write says it all.
 const SETTLE: Duration = Duration::from_millis(250);
+/// Stages whose status is looked at in one go.
+const AT_A_TIME: usize = 16;
 /// Field manager of statuses.
 const MANAGER: &str = "stagegate-operator";
 
@@ -70,8 +72,14 @@ impl Reports {
             let settled = now.duration_since(since) >= SETTLE;
             settled && written.get(key).is_none_or(|at| now.duration_since(*at) >= EVERY)
         };
-        let keys: Vec<ObjectKey> =
-            self.stages.iter().filter(|(key, since)| due(key, **since)).map(|(key, _)| key.clone()).collect();
+        // A few at a time, so that changes to deliver never wait for many writes.
+        let keys: Vec<ObjectKey> = self
+            .stages
+            .iter()
+            .filter(|(key, since)| due(key, **since))
+            .map(|(key, _)| key.clone())
+            .take(AT_A_TIME)
+            .collect();
         for key in &keys {
             self.stages.remove(key);
         }
@@ -202,7 +210,9 @@ impl Operator {
         if api.status.as_ref() == Some(&status) {
             return;
         }
-        if self.write(&*api, &status).await {
+        if !self.write(&*api, &status).await {
+            self.reports.api(key);
+        } else {
             let before = api.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
             self.tell(&*api, before, &status.conditions).await;
         }
@@ -212,7 +222,12 @@ impl Operator {
         let Some(plan) = self.cluster.world.usage_plans.get(key).cloned() else { return };
         let findings = check_plan(&self.cluster.world, key, &plan);
         let status = report::usage_plan(&plan, &findings, Timestamp::now());
-        if plan.status.as_ref() != Some(&status) && self.write(&*plan, &status).await {
+        if plan.status.as_ref() == Some(&status) {
+            return;
+        }
+        if !self.write(&*plan, &status).await {
+            self.reports.plans([key]);
+        } else {
             let before = plan.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
             self.tell(&*plan, before, &status.conditions).await;
         }

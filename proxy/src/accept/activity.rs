@@ -176,7 +176,8 @@ impl Activity {
         if blocked != 0 && u64::from(now.saturating_sub(blocked)) > timeouts.send.as_secs().max(1) {
             self.give(Order::Close);
         }
-        if now >= self.old_at && self.phase() != Phase::Tunnel {
+        // With an answer, never between two: the client's next request may be on its way.
+        if now >= self.old_at && self.phase() == Phase::Request {
             self.give(Order::Leave);
         }
     }

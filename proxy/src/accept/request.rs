@@ -27,12 +27,14 @@ pub async fn handle(connection: Rc<Connection>, mut request: Request<Incoming>) 
     let received = Instant::now();
     let Connection { core, client, place } = &*connection;
     let busy = Busy::new(&place.activity);
-    if core.shared.draining.load(Ordering::Relaxed) {
+    let leaving = core.shared.draining.load(Ordering::Relaxed);
+    if leaving {
         // The answer says `Connection: close`, or GOAWAY goes before it: the next one goes to another proxy.
         place.activity.give(Order::Leave);
     }
     let upgrade = upgrade(&mut request, place);
     let (parts, incoming) = request.into_parts();
+    let version = parts.version;
     let mut body = Body::wire(incoming);
     body.set_patience(core.options.timeouts.body);
     // Boxed, because it goes through many hands.
@@ -51,7 +53,12 @@ pub async fn handle(connection: Rc<Connection>, mut request: Request<Incoming>) 
         routed: None,
         record: Record::default(),
     });
-    crate::serve::serve(core, exchange).await.map(|body| body.keep(busy))
+    let mut response = crate::serve::serve(core, exchange).await.map(|body| body.keep(busy));
+    // Said in the answer itself: one that is made at once is written before the order above is obeyed.
+    if leaving && version < http::Version::HTTP_2 && response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// Takes the client's wish to leave HTTP out of the request.
