@@ -288,7 +288,8 @@ impl Reader<'_> {
                     });
                 }
                 Some(b'\\') => {
-                    let own = own.get_or_insert_default();
+                    // What is escaped once is so more than once, and grows from nothing in many steps.
+                    let own = own.get_or_insert_with(|| String::with_capacity(2 * (self.at - start) + 32));
                     own.push_str(&self.text[copied..self.at]);
                     self.at += 1;
                     self.escape(own)?;

@@ -162,7 +162,7 @@ pub(crate) fn json_text(found: Option<Value>, meter: &mut Meter) -> Eval<Value> 
         // Recorded: a missing path is an empty JSON string.
         return Ok(Value::from_static("\"\""));
     };
-    let mut text = String::new();
+    let mut text = String::with_capacity(256);
     crate::value::write_json(&value, &mut text, crate::value::Style::Plain, meter.output_limit())?;
     meter.scratch(text.len())?;
     Ok(Value::from(text))
