@@ -4,8 +4,10 @@
 //! writes what differs from what is in the cluster; what else is told meanwhile waits for the next pass. There is no
 //! pause for changes to gather: those that are there already share a pass.
 
+mod delivering;
 mod pass;
 mod reporting;
+mod sweeping;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

@@ -194,7 +194,7 @@ impl Operator {
             return;
         }
         self.reports.written.insert(key.clone(), Instant::now());
-        if self.write(&*stage, &status).await {
+        if self.write_status(&*stage, &status).await {
             self.tell_stage(&stage, &status).await;
         } else {
             self.reports.stage(key);
@@ -210,7 +210,7 @@ impl Operator {
         if api.status.as_ref() == Some(&status) {
             return;
         }
-        if !self.write(&*api, &status).await {
+        if !self.write_status(&*api, &status).await {
             self.reports.api(key);
         } else {
             let before = api.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
@@ -225,7 +225,7 @@ impl Operator {
         if plan.status.as_ref() == Some(&status) {
             return;
         }
-        if !self.write(&*plan, &status).await {
+        if !self.write_status(&*plan, &status).await {
             self.reports.plans([key]);
         } else {
             let before = plan.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
@@ -234,7 +234,7 @@ impl Operator {
     }
 
     /// Writes a status, of the very object that was seen. False when it has to be tried again.
-    async fn write<K>(&self, object: &K, status: &impl Serialize) -> bool
+    async fn write_status<K>(&self, object: &K, status: &impl Serialize) -> bool
     where
         K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
             + serde::de::DeserializeOwned
