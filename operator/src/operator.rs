@@ -7,6 +7,7 @@
 mod delivering;
 mod pass;
 mod reporting;
+mod scribe;
 mod sweeping;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -60,7 +61,7 @@ pub struct Operator {
     events: mpsc::UnboundedSender<Event>,
     watches: Watches,
     polls: Polls,
-    recorder: Recorder,
+    scribe: scribe::Scribe,
     certificates: Certificates,
 
     cluster: Cluster,
@@ -114,10 +115,11 @@ impl Operator {
         let watches = Watches::start(&watching, &config, &settings.namespaces, &events);
         let reporter =
             Reporter { controller: "stagegate-operator".to_owned(), instance: Some(settings.identity.clone()) };
+        let recorder = Recorder::new(client.clone(), reporter);
         Self {
             watches,
             polls: Polls::default(),
-            recorder: Recorder::new(client.clone(), reporter),
+            scribe: scribe::Scribe::new(client.clone(), Arc::clone(&vitals), recorder, events.clone()),
             certificates: Certificates::new(client.clone(), settings.namespace.clone()),
             cluster: Cluster::default(),
             histories: BTreeMap::new(),
@@ -190,7 +192,7 @@ impl Operator {
             self.pass().await;
         }
         if self.leads {
-            self.report().await;
+            self.report();
             if self.swept.elapsed() >= SWEEP_EVERY {
                 self.swept = Instant::now();
                 self.sweep().await;
@@ -225,6 +227,12 @@ impl Operator {
                 }
                 self.reports.gateway(&gateway);
             }
+            // It is looked at again: what it says may have become another.
+            Event::Unwritten(kind, key) => match kind {
+                "Stage" => self.reports.stage(&key),
+                "ApiDefinition" => self.reports.api(&key),
+                _ => self.reports.plans([&key]),
+            },
             Event::Config(config) => {
                 self.watches.restart(&self.watching, &config, &self.settings.namespaces, &self.events);
                 self.config = config;

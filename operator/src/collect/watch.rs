@@ -40,6 +40,8 @@ pub enum Event {
         /// What it said; `None`: it does not answer.
         loaded: Option<Loaded>,
     },
+    /// The status of an object could not be written.
+    Unwritten(&'static str, ObjectKey),
     /// The configuration file has changed.
     Config(Config),
 }

@@ -8,27 +8,16 @@ use bundle::{Digest, StageKey};
 use compile::world::{api_of, check_plan};
 use compile::{ObjectKey, World};
 use crds::Stage;
-use crds::stage::StageStatus;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Patch, PatchParams};
-use kube::runtime::events::{Event, EventType};
-use kube::{Api, Resource};
-use serde::Serialize;
-use serde_json::json;
 
 use super::Operator;
-use crate::history::{Deployments, is_conflict};
+use crate::history::Deployments;
 use crate::report::{self, StageFacts, serves};
 
 /// A Stage's status is written at most once in this time.
 const EVERY: Duration = Duration::from_secs(2);
 /// A change settles for so long before it is reported: most are loaded by then, and one write says it all.
 const SETTLE: Duration = Duration::from_millis(250);
-/// Stages whose status is looked at in one go.
-const AT_A_TIME: usize = 16;
-/// Field manager of statuses.
-const MANAGER: &str = "stagegate-operator";
 
 /// What is to be looked at, since when.
 #[derive(Default)]
@@ -72,14 +61,8 @@ impl Reports {
             let settled = now.duration_since(since) >= SETTLE;
             settled && written.get(key).is_none_or(|at| now.duration_since(*at) >= EVERY)
         };
-        // A few at a time, so that changes to deliver never wait for many writes.
-        let keys: Vec<ObjectKey> = self
-            .stages
-            .iter()
-            .filter(|(key, since)| due(key, **since))
-            .map(|(key, _)| key.clone())
-            .take(AT_A_TIME)
-            .collect();
+        let keys: Vec<ObjectKey> =
+            self.stages.iter().filter(|(key, since)| due(key, **since)).map(|(key, _)| key.clone()).collect();
         for key in &keys {
             self.stages.remove(key);
         }
@@ -89,7 +72,7 @@ impl Reports {
 
 impl Operator {
     /// Writes statuses that differ.
-    pub(super) async fn report(&mut self) {
+    pub(super) fn report(&mut self) {
         for gateway in std::mem::take(&mut self.reports.gateways) {
             let of_gateway = |stage: &Stage| stage.spec.gateway.as_deref().unwrap_or("default") == gateway;
             let keys: Vec<ObjectKey> = self
@@ -106,13 +89,13 @@ impl Operator {
         }
         let (ready, hosts) = (self.ready_pods(), self.host_digests());
         for key in self.reports.due(Instant::now()) {
-            self.report_stage(&key, &ready, &hosts).await;
+            self.report_stage(&key, &ready, &hosts);
         }
         for key in std::mem::take(&mut self.reports.apis) {
-            self.report_api(&key).await;
+            self.report_api(&key);
         }
         for key in std::mem::take(&mut self.reports.plans) {
-            self.report_plan(&key).await;
+            self.report_plan(&key);
         }
     }
 
@@ -134,7 +117,7 @@ impl Operator {
         self.wanted.values().filter_map(host).collect()
     }
 
-    async fn report_stage(
+    fn report_stage(
         &mut self,
         key: &ObjectKey,
         ready: &BTreeMap<String, Vec<String>>,
@@ -194,120 +177,26 @@ impl Operator {
             return;
         }
         self.reports.written.insert(key.clone(), Instant::now());
-        if self.write_status(&*stage, &status).await {
-            self.tell_stage(&stage, &status).await;
-        } else {
-            self.reports.stage(key);
-        }
+        self.scribe.stage(stage, status);
     }
 
-    async fn report_api(&mut self, key: &ObjectKey) {
+    fn report_api(&mut self, key: &ObjectKey) {
         let Some(api) = self.cluster.world.api_definitions.get(key).cloned() else { return };
         let Some(contract) = self.contracts.get(key).cloned() else { return };
         let none = Deployments::new();
         let deployments = self.histories.get(key).unwrap_or(&none);
         let status = report::api_definition(&api, &contract, deployments, Timestamp::now());
-        if api.status.as_ref() == Some(&status) {
-            return;
-        }
-        if !self.write_status(&*api, &status).await {
-            self.reports.api(key);
-        } else {
-            let before = api.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-            self.tell(&*api, before, &status.conditions).await;
+        if api.status.as_ref() != Some(&status) {
+            self.scribe.api_definition(api, status);
         }
     }
 
-    async fn report_plan(&mut self, key: &ObjectKey) {
+    fn report_plan(&mut self, key: &ObjectKey) {
         let Some(plan) = self.cluster.world.usage_plans.get(key).cloned() else { return };
         let findings = check_plan(&self.cluster.world, key, &plan);
         let status = report::usage_plan(&plan, &findings, Timestamp::now());
-        if plan.status.as_ref() == Some(&status) {
-            return;
-        }
-        if !self.write_status(&*plan, &status).await {
-            self.reports.plans([key]);
-        } else {
-            let before = plan.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-            self.tell(&*plan, before, &status.conditions).await;
-        }
-    }
-
-    /// Writes a status, of the very object that was seen. False when it has to be tried again.
-    async fn write_status<K>(&self, object: &K, status: &impl Serialize) -> bool
-    where
-        K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-            + serde::de::DeserializeOwned
-            + Clone
-            + std::fmt::Debug,
-    {
-        let meta = object.meta();
-        let (namespace, name) =
-            (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
-        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
-        let patch = json!({
-            "apiVersion": K::api_version(&()),
-            "kind": K::kind(&()),
-            "metadata": {"name": name, "namespace": namespace, "resourceVersion": meta.resource_version},
-            "status": status,
-        });
-        let parameters = PatchParams::apply(MANAGER).force();
-        let kind = K::kind(&());
-        self.vitals.writes.with_label_values(&[&format!("{kind} status")]).inc();
-        match api.patch_status(name, &parameters, &Patch::Apply(&patch)).await {
-            Ok(_) => true,
-            // It has changed or is gone; its event comes, and then it is looked at again.
-            Err(error) if is_conflict(&error) => false,
-            Err(kube::Error::Api(status)) if status.code == 404 => true,
-            Err(error) => {
-                tracing::warn!(%kind, namespace, name, %error, "a status cannot be written");
-                self.vitals.errors.with_label_values(&["report"]).inc();
-                false
-            }
-        }
-    }
-
-    /// Events about a Stage: conditions that turned, and deployments that changed.
-    async fn tell_stage(&self, stage: &Stage, after: &StageStatus) {
-        let nothing = StageStatus::default();
-        let before = stage.status.as_ref().unwrap_or(&nothing);
-        self.tell(stage, &before.conditions, &after.conditions).await;
-        let Some(number) = after.deployment.filter(|number| before.deployment != Some(*number)) else { return };
-        let promoted = stage.spec.canary.as_ref().is_some_and(|canary| canary.deployment == number);
-        let (reason, note) = match (after.pinned, before.deployment) {
-            (Some(true), _) => ("RolledBack", format!("pinned to deployment {number}")),
-            _ if promoted => ("Promoted", format!("the canary, deployment {number}, is live")),
-            (_, Some(old)) => ("Deployed", format!("deployment {number} is live, it was {old}")),
-            (_, None) => ("Deployed", format!("deployment {number} is live")),
-        };
-        self.publish(stage, EventType::Normal, reason, &note).await;
-    }
-
-    async fn tell<K: Resource<DynamicType = ()>>(&self, object: &K, before: &[Condition], after: &[Condition]) {
-        for condition in after.iter().filter(|condition| condition.type_ != "Programmed") {
-            let known = before.iter().find(|known| known.type_ == condition.type_);
-            let turned =
-                known.is_none_or(|known| (&known.status, &known.reason) != (&condition.status, &condition.reason));
-            // That all is well from the beginning is no news.
-            if !turned || (known.is_none() && condition.status == "True") {
-                continue;
-            }
-            let kind = if condition.status == "True" { EventType::Normal } else { EventType::Warning };
-            self.publish(object, kind, &condition.reason, &condition.message).await;
-        }
-    }
-
-    async fn publish<K: Resource<DynamicType = ()>>(&self, object: &K, type_: EventType, reason: &str, note: &str) {
-        let event = Event {
-            type_,
-            reason: reason.to_owned(),
-            // An Event's note has at most a kilobyte.
-            note: Some(note.chars().take(240).collect()),
-            action: "Reconcile".to_owned(),
-            secondary: None,
-        };
-        if let Err(error) = self.recorder.publish(&event, &object.object_ref(&())).await {
-            tracing::debug!(%error, "an Event cannot be published");
+        if plan.status.as_ref() != Some(&status) {
+            self.scribe.usage_plan(plan, status);
         }
     }
 }
