@@ -265,6 +265,9 @@ impl Operator {
                 if !status_only {
                     self.contracts.remove(&key);
                     self.dirty.insert(key);
+                } else if self.contracts.contains_key(&key) {
+                    // The same document again, with every status that is written.
+                    self.cluster.forget_document(&key);
                 }
             }
             Change::Stage(key, object) => {

@@ -1,7 +1,6 @@
 //! Watches: each a task that tells the operator's loop what changed.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use bundle::object::{GATEWAY_LABEL, INDEX_TYPE, Index};
 use compile::ObjectKey;
@@ -94,9 +93,9 @@ pub struct Pod {
 /// The watches that run.
 pub struct Watches {
     /// Of resources; they do not depend on the configuration.
-    resources: Vec<JoinHandle<()>>,
+    resources: Vec<(Source, JoinHandle<()>)>,
     /// Of bundles and pods.
-    tasks: Vec<JoinHandle<()>>,
+    tasks: Vec<(Source, JoinHandle<()>)>,
     /// Those whose first listing is not complete.
     pub pending: HashSet<Source>,
 }
@@ -134,8 +133,10 @@ impl Watches {
         namespaces: &[String],
         events: &mpsc::UnboundedSender<Event>,
     ) {
-        for task in self.tasks.drain(..) {
+        for (source, task) in self.tasks.drain(..) {
             task.abort();
+            // It will never say that it has told everything; nobody may wait for it.
+            self.pending.remove(&source);
         }
         let watches = self;
         for namespace in config.bundle_namespaces() {
@@ -247,7 +248,8 @@ impl Watches {
         let source = Source(name);
         self.pending.insert(source.clone());
         let events = events.clone();
-        self.tasks.push(tokio::spawn(async move {
+        let told_by = source.clone();
+        let task = tokio::spawn(async move {
             let mut stream = Box::pin(stream.backoff(Patience::default()));
             let mut known: HashSet<ObjectKey> = HashSet::new();
             let mut listed: HashSet<ObjectKey> = HashSet::new();
@@ -267,7 +269,7 @@ impl Watches {
                             told.extend(change(gone.clone(), None).map(Event::Change));
                         }
                         known = std::mem::take(&mut listed);
-                        told.push(Event::Synced(source.clone()));
+                        told.push(Event::Synced(told_by.clone()));
                     }
                     Ok(WatchEvent::Apply(object)) => {
                         let key = key_of(&object);
@@ -281,13 +283,13 @@ impl Watches {
                     }
                     Err(error) => {
                         if !std::mem::replace(&mut failing, true) {
-                            tracing::warn!(watch = source.0, %error, "a watch is interrupted; what it told stays");
+                            tracing::warn!(watch = told_by.0, %error, "a watch is interrupted; what it told stays");
                         }
                         continue;
                     }
                 }
                 if std::mem::replace(&mut failing, false) {
-                    tracing::info!(watch = source.0, "the watch goes on");
+                    tracing::info!(watch = told_by.0, "the watch goes on");
                 }
                 for event in told {
                     if events.send(event).is_err() {
@@ -295,15 +297,14 @@ impl Watches {
                     }
                 }
             }
-            // A watch has no end of its own.
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }));
+        });
+        self.tasks.push((source, task));
     }
 }
 
 impl Drop for Watches {
     fn drop(&mut self) {
-        for task in self.tasks.iter().chain(&self.resources) {
+        for (_, task) in self.tasks.iter().chain(&self.resources) {
             task.abort();
         }
     }
