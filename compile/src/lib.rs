@@ -10,6 +10,7 @@
 pub mod deploy;
 pub mod finding;
 pub mod gateway;
+pub mod grant;
 pub mod ident;
 pub mod link;
 mod lower;
@@ -22,6 +23,7 @@ pub mod world;
 
 pub use finding::{Finding, ObjectRef, Reason, Severity};
 pub use gateway::Gateway;
+pub use grant::{Grants, ReferenceGrant};
 pub use link::{Linked, link};
 pub use source::{Document, SourceError};
 pub use unit::{Unit, check_api, compile_stage};

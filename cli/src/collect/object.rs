@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use compile::{ObjectKey, World};
+use crds::reference_grant::ReferenceGrant;
 use crds::{ApiDefinition, Stage, UsagePlan};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use serde::de::DeserializeOwned;
@@ -19,6 +20,7 @@ pub(crate) enum Kind {
     UsagePlan,
     Secret,
     ConfigMap,
+    ReferenceGrant,
 }
 
 impl Kind {
@@ -31,6 +33,7 @@ impl Kind {
             Self::UsagePlan => "UsagePlan",
             Self::Secret => "Secret",
             Self::ConfigMap => "ConfigMap",
+            Self::ReferenceGrant => "ReferenceGrant",
         }
     }
 
@@ -41,6 +44,7 @@ impl Kind {
             Self::UsagePlan => &strict::USAGE_PLAN,
             Self::Secret => &strict::SECRET,
             Self::ConfigMap => &strict::CONFIG_MAP,
+            Self::ReferenceGrant => &strict::REFERENCE_GRANT,
         }
     }
 }
@@ -67,6 +71,7 @@ pub(crate) enum Object {
     UsagePlan(Arc<UsagePlan>),
     Secret(Arc<Secret>),
     ConfigMap(Arc<ConfigMap>),
+    ReferenceGrant(Arc<ReferenceGrant>),
 }
 
 impl Object {
@@ -82,6 +87,7 @@ impl Object {
             Kind::UsagePlan => typed(value).map(Self::UsagePlan),
             Kind::Secret => typed(value).map(Self::Secret),
             Kind::ConfigMap => typed(value).map(Self::ConfigMap),
+            Kind::ReferenceGrant => typed(value).map(Self::ReferenceGrant),
         }
     }
 
@@ -94,6 +100,7 @@ impl Object {
             Self::UsagePlan(object) => drop(world.usage_plans.insert(at, Arc::clone(object))),
             Self::Secret(object) => drop(world.secrets.insert(at, Arc::clone(object))),
             Self::ConfigMap(object) => drop(world.config_maps.insert(at, Arc::clone(object))),
+            Self::ReferenceGrant(object) => drop(world.reference_grants.insert(at, Arc::clone(object))),
         }
     }
 }
