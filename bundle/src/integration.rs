@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::route::Refusal;
 use crate::mapping::{Change, Expression, RequestTarget, ResponseHeader, Source};
+use crate::route::Refusal;
 use crate::subtype::Subtype;
 
 /// What stands behind a route. A kind this reader does not know reads as `Unknown`, and its route answers 500.

@@ -28,9 +28,7 @@ pub fn of_namespace(grants: &Grants, namespace: &str) -> Grants {
 pub fn permits_service(grants: &Grants, kind: &str, namespace: &str, service: &ObjectKey) -> bool {
     service.namespace == namespace
         || permits(grants, kind, namespace, &service.namespace, |to| {
-            to.group.is_empty()
-                && to.kind == "Service"
-                && to.name.as_deref().is_none_or(|name| name == service.name)
+            to.group.is_empty() && to.kind == "Service" && to.name.as_deref().is_none_or(|name| name == service.name)
         })
 }
 

@@ -48,4 +48,3 @@ pub struct GrantTo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
-

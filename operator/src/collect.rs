@@ -4,6 +4,7 @@
 //! what it last was stays. ConfigMaps and Secrets are watched by their metadata; bodies are fetched when something
 //! refers to them, so that memory follows what is used.
 
+mod grants;
 mod patience;
 mod watch;
 
@@ -11,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use compile::{ObjectKey, World};
+use crds::reference_grant::ReferenceGrant;
 use crds::{ApiDefinition, Stage, UsagePlan};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client};
@@ -63,6 +65,17 @@ impl Cluster {
     pub fn usage_plan(&mut self, key: &ObjectKey, object: Option<UsagePlan>) {
         set(&mut self.world.usage_plans, key, object);
         self.unreadable.remove(&("UsagePlan", key.clone()));
+    }
+
+    /// A ReferenceGrant is there, or is not. The one before, and true if it says something else.
+    pub fn reference_grant(
+        &mut self,
+        key: &ObjectKey,
+        object: Option<ReferenceGrant>,
+    ) -> (Option<Arc<ReferenceGrant>>, bool) {
+        let before = set(&mut self.world.reference_grants, key, object);
+        let changed = before.as_ref() != self.world.reference_grants.get(key);
+        (before, changed)
     }
 
     /// A ConfigMap or Secret has this resource version, or is gone. True when its body was in use.

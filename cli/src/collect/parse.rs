@@ -188,9 +188,9 @@ fn kind_of(kind: &str, api_version: &str) -> Result<Kind, Other> {
 
 /// Whether it is a version of the Gateway API whose ReferenceGrants are read.
 fn grants_of(api_version: &str) -> bool {
-    api_version.split_once('/').is_some_and(|(group, version)| {
-        group == reference_grant::GROUP && reference_grant::VERSIONS.contains(&version)
-    })
+    api_version
+        .split_once('/')
+        .is_some_and(|(group, version)| group == reference_grant::GROUP && reference_grant::VERSIONS.contains(&version))
 }
 
 /// A manifest of a kind that is served.

@@ -48,9 +48,7 @@ pub(crate) static CONFIG_MAP: LazyLock<Schema> = LazyLock::new(|| {
 /// The Gateway API's: its schema is that of its own definition, as far as it is read here.
 pub(crate) static REFERENCE_GRANT: LazyLock<Schema> = LazyLock::new(|| {
     let text = json!({"type": "string"});
-    let entry = |properties: Value, required: Value| {
-        json!({"type": "array", "items": {"type": "object", "properties": properties, "required": required}})
-    };
+    let entry = |properties: Value, required: Value| json!({"type": "array", "items": {"type": "object", "properties": properties, "required": required}});
     Schema::of_spec(json!({
         "type": "object",
         "properties": {

@@ -15,7 +15,7 @@ fuzz_target!(|text: &str| {
         document.locate(0, &finding.pointer);
     }
     if let Some(bundle) = &unit.bundle {
-        let encoded = bundle::encode(&**bundle).expect("a bundle can be written");
+        let encoded = bundle::encode(&**bundle, bundle::FORMAT).expect("a bundle can be written");
         let decoded: bundle::StageBundle = bundle::decode(&encoded).expect("and read");
         assert!(decoded == **bundle);
     }

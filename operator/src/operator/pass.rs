@@ -23,9 +23,9 @@ use crate::program::{Program, stage_object};
 impl Operator {
     /// Works off what is dirty.
     pub(super) async fn pass(&mut self) {
-        let dirty = std::mem::take(&mut self.dirty);
+        let (dirty, full) = (std::mem::take(&mut self.dirty), std::mem::take(&mut self.full));
         // A cluster without any API has leftovers to remove all the same.
-        if dirty.is_empty() && !std::mem::take(&mut self.full) {
+        if dirty.is_empty() && !full {
             return;
         }
         let began = Instant::now();
@@ -43,7 +43,7 @@ impl Operator {
             self.handled.remove(&key);
         }
         self.want_stages(&dirty);
-        if self.hosts.link(&self.programs, &self.config) {
+        if self.hosts.link(&self.programs, &self.config, &self.cluster.world.reference_grants) {
             self.reports.everything(&self.cluster.world);
             self.hosts_due = true;
         }
@@ -90,6 +90,7 @@ impl Operator {
         let mut decided = self.decide(api, contract.as_deref(), &stages);
         if let Some(take) = decided.take.take().filter(|_| self.leads) {
             let Some(contract) = &contract else { return Ok(()) };
+            anyhow::ensure!(self.may_write(), "another operator leads");
             let object = self.cluster.world.api_definitions.get(api);
             let by = object.and_then(|object| author(object)).map(str::to_owned);
             let created = Timestamp::from_second(Timestamp::now().as_second())?.to_string();
@@ -108,7 +109,7 @@ impl Operator {
         for (decision, (key, stage)) in std::mem::take(&mut decided.stages).into_iter().zip(&stages) {
             self.stage(api, key, stage, decision, contract.as_ref()).await?;
         }
-        if self.leads {
+        if self.may_write() {
             for number in decided.sweep {
                 let Some(meta) = self.histories.get(api).and_then(|known| known.get(&number)).cloned() else {
                     continue;

@@ -47,6 +47,9 @@ impl Operator {
 
     /// What is left over: deployments of APIs that are gone, parts of bundles that no index names, certificates that end.
     pub(super) async fn sweep(&mut self) {
+        if !self.may_write() {
+            return;
+        }
         if self.certificates.due(Timestamp::now()) {
             self.hosts.invalidate();
             self.everything();
