@@ -201,7 +201,7 @@ impl Operator {
             self.dirty.extend(due);
             self.pass().await;
         }
-        if self.leads {
+        if self.may_write() {
             self.report();
             if self.swept.elapsed() >= SWEEP_EVERY {
                 self.swept = Instant::now();

@@ -48,7 +48,7 @@ impl Operator {
             self.hosts_due = true;
         }
         // A follower makes no certificates; what it linked is due when it leads.
-        if self.leads && self.hosts_due {
+        if self.may_write() && self.hosts_due {
             self.hosts_due = false;
             if let Err(error) = self.want_hosts().await {
                 tracing::warn!(%error, "certificates are tried again");
@@ -58,8 +58,11 @@ impl Operator {
             }
         }
         let compiled = began.elapsed();
-        if self.leads {
+        if self.may_write() {
             self.deliver().await;
+        } else if self.leads {
+            // The Lease is late. Once it is renewed what is due is written, if nobody else leads by then.
+            dirty.iter().for_each(|api| self.again.later(api.clone()));
         }
         tracing::debug!(apis = dirty.len(), ?compiled, all = ?began.elapsed(), "passed");
         self.forget();
