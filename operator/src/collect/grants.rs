@@ -6,7 +6,7 @@ use std::time::Duration;
 use compile::ObjectKey;
 use crds::reference_grant::{GROUP, ReferenceGrant, VERSIONS};
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
-use kube::runtime::watcher;
+use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client};
 use tokio::sync::mpsc;
 
@@ -32,7 +32,7 @@ pub(super) async fn follow(
                     None => Api::all_with(client.clone(), &resource),
                 };
                 tracing::info!(version = resource.version, "ReferenceGrants are watched");
-                let stream = watcher::watcher(api, watcher::Config::default());
+                let stream = watcher(api, watcher::Config::default());
                 if !tell(stream, &source, &events, change, &mut known, is_over).await {
                     return;
                 }

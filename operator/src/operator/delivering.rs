@@ -13,7 +13,7 @@ use crate::collect::KnownIndex;
 use crate::config::GatewayConfig;
 use crate::deliver::{Content, DeliverError, ReadBackError, Wanted, read_back, remove};
 use crate::format::Choice;
-use crate::program::{leads_to, stage_object, stages_behind};
+use crate::program::{leads_to, stages_behind};
 
 /// Writes to the API server at a time.
 const WRITES: usize = 16;
