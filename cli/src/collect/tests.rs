@@ -102,7 +102,8 @@ fn a_reference_grant_of_the_gateway_api_is_read() {
             "apiVersion: gateway.networking.k8s.io/{version}\nkind: ReferenceGrant\nmetadata: {{name: items, namespace: stock}}\nspec:\n  from: [{{group: stagegate.dev, kind: ApiDefinition, namespace: default}}]\n  to: [{{{field}: Service}}]\n"
         )
     };
-    let text = format!("{}---\n{}", grant("v1beta1", "kind"), grant("v1", "kind").replace("name: items", "name: other"));
+    let text =
+        format!("{}---\n{}", grant("v1beta1", "kind"), grant("v1", "kind").replace("name: items", "name: other"));
     let collected = collect(&mut Collector::default(), &[("a.yaml", &text)]);
     assert_eq!((said(&collected), collected.world.reference_grants.len()), (Vec::new(), 2));
     // Another version may say it in another way.
