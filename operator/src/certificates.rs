@@ -82,6 +82,11 @@ impl Certificates {
         self.leaf(&subject(host)).await
     }
 
+    /// Leaves are read again: another operator may have renewed them.
+    pub fn forget(&mut self) {
+        self.leaves.clear();
+    }
+
     /// Whether a leaf is due to be renewed.
     pub fn due(&self, now: Timestamp) -> bool {
         self.leaves.values().any(|leaf| leaf.is_due(now))

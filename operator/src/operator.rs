@@ -226,6 +226,7 @@ impl Operator {
             Event::Leads(leads) => {
                 self.leads = leads;
                 self.vitals.leads.set(i64::from(leads));
+                self.forget_terms();
                 self.everything();
                 self.follow_pods();
             }
@@ -257,6 +258,19 @@ impl Operator {
                 self.follow_pods();
             }
         }
+    }
+
+    /// What this operator did when it led before says nothing any more: another may have led since. What is in the
+    /// cluster does.
+    fn forget_terms(&mut self) {
+        self.handled.clear();
+        for program in self.programs.values_mut() {
+            program.decision.handled_deploy = None;
+        }
+        self.beside.forget();
+        self.undelivered.clear();
+        self.certificates.forget();
+        self.hosts_due = true;
     }
 
     /// Every API is looked at again.

@@ -23,6 +23,11 @@ pub(super) struct Beside {
 }
 
 impl Beside {
+    /// What was written is to be written again.
+    pub(super) fn forget(&mut self) {
+        self.written.clear();
+    }
+
     /// A Secret is there, or is gone. True if it is one that this operator wrote otherwise.
     pub(super) fn note(&mut self, key: &ObjectKey, metadata: Option<&ObjectMeta>) -> bool {
         let Some(stage) = stage_of(key) else { return false };

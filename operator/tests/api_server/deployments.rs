@@ -150,3 +150,33 @@ fn another_operator_takes_over() {
     let took = rig.wait("the third in time", |rig| rig.stage("prod").0 == Some(3));
     assert!(took < Duration::from_secs(15), "{took:?}");
 }
+
+#[test]
+fn who_leads_again_goes_by_what_another_did_meanwhile() {
+    let Some(mut rig) = Rig::new("again", 19600) else { return };
+    let word = |rig: &Rig, value: &str| {
+        rig.kubectl(&["annotate", "--overwrite", "stage", "prod", &format!("stagegate.dev/deploy={value}")])
+    };
+    let handled = |rig: &Rig, value: &str| rig.stage("prod").2["status"]["handledDeploy"] == value;
+    let first = rig.operator("a");
+    rig.apply(&(api("orders", "/a") + &stage("prod", "orders", "  deployPolicy: Manual\n")));
+    word(&rig, "one");
+    rig.wait_live("prod", 1);
+    rig.wait("the first word", |rig| handled(rig, "one"));
+    // It sleeps until another leads, and knows nothing of that.
+    rig.signal(first, "-STOP");
+    let second = rig.operator("b");
+    rig.apply(&api("orders", "/b"));
+    word(&rig, "two");
+    rig.wait_live("prod", 2);
+    rig.wait("the second word", |rig| handled(rig, "two"));
+    rig.signal(first, "-CONT");
+    rig.apply(&api("orders", "/c"));
+    rig.signal(second, "-TERM");
+    // What follows a word of its own is written by who leads again; nobody asked for the edited document before.
+    rig.apply(&stage("free", "orders", "  deployPolicy: Manual\n"));
+    rig.wait("the first to lead again", |rig| !rig.stage("free").1.is_empty());
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(rig.stage("prod").0, Some(2));
+    assert!(rig.list("configmap", "stagegate.dev/deployment=3").is_empty());
+}

@@ -105,7 +105,7 @@ impl Rig {
     pub(crate) fn signal(&mut self, operator: usize, signal: &str) {
         let id = self.operators[operator].id().to_string();
         assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
-        if signal != "-STOP" {
+        if !matches!(signal, "-STOP" | "-CONT") {
             self.operators[operator].wait().unwrap();
         }
     }
