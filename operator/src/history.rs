@@ -93,7 +93,8 @@ pub fn named(key: &ObjectKey) -> Option<(ObjectKey, u64)> {
     Some((ObjectKey::new(&key.namespace, api), number.parse().ok()?))
 }
 
-fn name(api: &str, number: u64) -> String {
+/// Name of the ConfigMap of a deployment.
+pub(crate) fn name(api: &str, number: u64) -> String {
     format!("{api}-deployment-{number}")
 }
 

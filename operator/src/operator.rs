@@ -83,6 +83,8 @@ pub struct Operator {
     full: bool,
     /// APIs that are tried again.
     again: Again,
+    /// Why the Stages of those are not as they shall be, by API.
+    failing: BTreeMap<ObjectKey, BTreeMap<StageKey, String>>,
     /// Contracts of ApiDefinitions as they are now.
     contracts: HashMap<ObjectKey, Arc<Contract>>,
     /// Contracts of deployments that are served and are not the newest.
@@ -138,6 +140,7 @@ impl Operator {
             dirty: BTreeSet::new(),
             full: false,
             again: Again::default(),
+            failing: BTreeMap::new(),
             contracts: HashMap::new(),
             kept: HashMap::new(),
             programs: BTreeMap::new(),
@@ -519,8 +522,9 @@ impl Again {
         self.due.remove(api);
     }
 
-    fn is_empty(&self) -> bool {
-        self.due.is_empty()
+    /// Whether it waits for another try.
+    fn waits(&self, api: &ObjectKey) -> bool {
+        self.due.contains_key(api)
     }
 
     /// Those whose time has come. Who has not failed for long starts with a short pause again.

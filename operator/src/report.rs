@@ -42,6 +42,8 @@ pub struct StageFacts<'a> {
     pub sidecar: bool,
     /// Why its bundle could not be written.
     pub undelivered: Option<&'a str>,
+    /// Why it is not as it shall be; it is tried again.
+    pub failing: Option<&'a str>,
 }
 
 /// What a condition says.
@@ -189,12 +191,18 @@ fn programmed(facts: &StageFacts<'_>) -> Said {
         return said("False", "UnknownGateway", "no proxies serve it".to_owned());
     }
     let Some(live) = facts.live else {
+        if let Some(error) = facts.failing {
+            return said("False", "NotDeployed", format!("nothing is deployed yet, and it is tried again: {error}"));
+        }
         let text =
             "nothing is deployed yet: the ApiDefinition has errors, or `deployPolicy` is Manual and nobody deployed";
         return said("False", "NotDeployed", text.to_owned());
     };
     if let Some(error) = facts.undelivered {
         return said("False", "NotDelivered", format!("the bundle cannot be written: {error}"));
+    }
+    if let Some(error) = facts.failing {
+        return said("False", "Retrying", format!("deployment {live} goes on as it was, and it is tried again: {error}"));
     }
     // An error in what is wanted: what is served is older.
     if let Some(program) = facts.program.filter(|program| !program.unit.compiled) {

@@ -6,6 +6,7 @@ use bundle::host::Certificate;
 use bundle::object::Subject;
 use bundle::{HostBundle, StageKey, Stamped};
 use compile::ObjectKey;
+use compile::world::api_of;
 use futures_util::stream::{self, StreamExt};
 
 use super::Operator;
@@ -138,6 +139,8 @@ impl Operator {
     /// Writes what differs, and removes what nobody wants.
     pub(super) async fn deliver(&mut self) {
         let is_host = |wanted: &Wanted| matches!(wanted.subject, Subject::Host(_));
+        // What nobody wants any more is not missed either.
+        self.undelivered.retain(|key, _| self.wanted.contains_key(key));
         // Stages first: a host may name one that is new, and leads nowhere if that could not be written.
         let unwritten = self.write(|_, wanted| !is_host(wanted)).await;
         let blind = self.blind();
@@ -173,7 +176,10 @@ impl Operator {
         for (key, wanted) in self.wanted.iter().filter(|(key, wanted)| which(key, wanted)) {
             let choice = self.format(&wanted.gateway);
             if self.indexes.get(key).is_some_and(|known| wanted.is_delivered(known, &choice)) {
-                self.undelivered.remove(key);
+                // Also when the answer to its writing was lost, and the watch tells that it was written.
+                if let (Some(_), Subject::Stage(stage)) = (self.undelivered.remove(key), &wanted.subject) {
+                    self.reports.stage(&ObjectKey::new(&stage.namespace, &stage.name));
+                }
                 continue;
             }
             match choice {
@@ -264,8 +270,11 @@ impl Operator {
 
     /// Removes bundles of Stages and hosts that are gone. What only cannot be compiled or read stays.
     async fn remove_unwanted(&mut self, blind: &BTreeSet<StageKey>) {
-        // While something waits for another try, what it needs is not known.
-        let settled = self.again.is_empty() && !self.hosts_due;
+        let world = &self.cluster.world;
+        // While a Stage's API waits for another try, what it needs is not known: what leads to it stays.
+        let waiting = world.stages.iter().filter(|(key, stage)| self.again.waits(&api_of(key, stage)));
+        let waiting = waiting.map(|(key, _)| StageKey { namespace: key.namespace.clone(), name: key.name.clone() });
+        let unknown: BTreeSet<StageKey> = waiting.chain(blind.iter().cloned()).collect();
         let served = |namespace: &str| {
             self.settings.namespaces.is_empty() || self.settings.namespaces.iter().any(|one| one == namespace)
         };
@@ -278,9 +287,10 @@ impl Operator {
                 Some(Subject::Stage(stage)) => {
                     let moved = !self.wanted.contains_key(key)
                         && self.programs.get(stage).is_some_and(|program| program.bundle().is_some());
+                    let settled = !self.hosts_due && !unknown.contains(stage);
                     served(&stage.namespace) && (!self.has_stage(stage) || (settled && moved))
                 }
-                Some(Subject::Host(_)) => settled && !self.wanted.contains_key(key),
+                Some(Subject::Host(_)) => !self.hosts_due && !self.wanted.contains_key(key),
                 // Somebody newer wrote it.
                 None => false,
             }
@@ -291,7 +301,7 @@ impl Operator {
         for (key, known) in candidates {
             let of_host = known.index.as_ref().is_some_and(|index| matches!(index.subject, Subject::Host(_)));
             if of_host
-                && (self.is_blind(&key, blind).await
+                && (self.is_blind(&key, &unknown).await
                     || !self.settings.namespaces.is_empty() && self.is_foreign(&key).await)
             {
                 continue;

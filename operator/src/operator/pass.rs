@@ -1,12 +1,12 @@
 //! One pass: decide, compile, link; then what differs is delivered.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use bundle::object::Index;
 use bundle::{StageBundle, StageKey};
-use compile::deploy::{Decision, StageDecision};
+use compile::deploy::{Decision, ProblemKind, StageDecision, Take};
 use compile::world::{attach_stage, config_maps_of, secrets_of};
 use compile::{CanaryInputs, Contract, ObjectKey, Unit};
 use crds::Stage;
@@ -31,10 +31,14 @@ impl Operator {
         let began = Instant::now();
         for api in &dirty {
             self.again.done(api);
+            self.failing.remove(api);
             if let Err(error) = self.api(api).await {
-                tracing::warn!(%api, %error, "an API is tried again");
-                self.vitals.errors.with_label_values(&["compile"]).inc();
-                self.again.later(api.clone());
+                self.failed(api, &error);
+                let stages: Vec<StageKey> = self.stages(api).into_iter().map(|(key, _)| key).collect();
+                for key in stages {
+                    self.reports.stage(&ObjectKey::new(&key.namespace, &key.name));
+                    self.failing.entry(api.clone()).or_default().insert(key, error.to_string());
+                }
             }
         }
         let gone: Vec<StageKey> = self.programs.keys().filter(|key| !self.has_stage(key)).cloned().collect();
@@ -76,14 +80,27 @@ impl Operator {
         self.cluster.world.stages.contains_key(&key) || self.cluster.unreadable.contains_key(&("Stage", key))
     }
 
-    /// Decides about one API and compiles its Stages.
-    async fn api(&mut self, api: &ObjectKey) -> anyhow::Result<()> {
-        let contract = self.contract(api).await?;
-        let stages: Vec<(StageKey, Arc<Stage>)> = stages_of(api, &self.cluster.world.stages)
+    /// The Stages of an API.
+    fn stages(&self, api: &ObjectKey) -> Vec<(StageKey, Arc<Stage>)> {
+        stages_of(api, &self.cluster.world.stages)
             .map(|(key, stage)| {
                 (StageKey { namespace: key.namespace.clone(), name: key.name.clone() }, Arc::clone(stage))
             })
-            .collect();
+            .collect()
+    }
+
+    /// An API is tried again.
+    fn failed(&mut self, api: &ObjectKey, error: &anyhow::Error) {
+        tracing::warn!(%api, %error, "an API is tried again");
+        self.vitals.errors.with_label_values(&["compile"]).inc();
+        self.again.later(api.clone());
+    }
+
+    /// Decides about one API and compiles its Stages. What fails of one Stage, or of the next deployment, holds up
+    /// nothing else.
+    async fn api(&mut self, api: &ObjectKey) -> anyhow::Result<()> {
+        let contract = self.contract(api).await?;
+        let stages = self.stages(api);
         let secrets: BTreeSet<ObjectKey> = stages
             .iter()
             .flat_map(|(_, stage)| secrets_of(&stage.spec).map(|name| ObjectKey::new(&api.namespace, name)))
@@ -91,38 +108,69 @@ impl Operator {
         let secrets: Vec<ObjectKey> = secrets.into_iter().collect();
         self.cluster.fetch(&self.client, Kind::Secret, &secrets).await?;
         let mut decided = self.decide(api, contract.as_deref(), &stages);
-        if let Some(take) = decided.take.take().filter(|_| self.leads) {
-            let Some(contract) = &contract else { return Ok(()) };
-            anyhow::ensure!(self.may_write(), "another operator leads");
-            let object = self.cluster.world.api_definitions.get(api);
-            let by = object.and_then(|object| author(object)).map(str::to_owned);
-            let created = Timestamp::from_second(Timestamp::now().as_second())?.to_string();
-            match history::take(&self.client, contract, &take, by.as_deref(), &created).await? {
-                Some(meta) => {
-                    self.vitals.deployments.inc();
-                    self.vitals.writes.with_label_values(&["deployment"]).inc();
-                    self.histories.entry(api.clone()).or_default().insert(take.number, meta);
-                }
-                // What its taker made of it decides; the watch tells.
-                None => {
-                    anyhow::bail!("deployment {} was taken by somebody else", take.number);
-                }
+        let mut failing = BTreeMap::new();
+        if let Some((take, contract)) = decided.take.take().filter(|_| self.leads).zip(contract.as_ref())
+            && let Err(error) = self.take(contract, &take).await
+        {
+            self.failed(api, &error);
+            let waits = decided.stages.iter().filter(|stage| stage.live == Some(take.number));
+            let why = format!("deployment {} cannot be taken: {error}", take.number);
+            failing.extend(waits.map(|stage| (stage.key.clone(), why.clone())));
+            decided = self.decide_without(api, &stages);
+        }
+        for (decision, (key, stage)) in decided.stages.into_iter().zip(&stages) {
+            if let Err(error) = self.stage(api, key, stage, decision, contract.as_ref()).await {
+                self.failed(api, &error);
+                failing.insert(key.clone(), error.to_string());
             }
         }
-        for (decision, (key, stage)) in std::mem::take(&mut decided.stages).into_iter().zip(&stages) {
-            self.stage(api, key, stage, decision, contract.as_ref()).await?;
+        if !failing.is_empty() {
+            self.failing.insert(api.clone(), failing);
         }
-        if self.may_write() {
-            for number in decided.sweep {
-                let Some(meta) = self.histories.get(api).and_then(|known| known.get(&number)).cloned() else {
-                    continue;
-                };
-                history::remove(&self.client, api, number, &meta).await?;
-                self.vitals.writes.with_label_values(&["deployment"]).inc();
-                self.histories.entry(api.clone()).or_default().remove(&number);
+        for number in decided.sweep {
+            if let Err(error) = self.sweep_deployment(api, number).await {
+                self.failed(api, &error);
             }
         }
         self.reports.api(api);
+        Ok(())
+    }
+
+    /// What the Stages serve while the next deployment cannot be taken: as if nothing were to be deployed.
+    fn decide_without(&self, api: &ObjectKey, stages: &[(StageKey, Arc<Stage>)]) -> Decision {
+        let mut decided = self.decide(api, None, stages);
+        for stage in &mut decided.stages {
+            // There is something; why it is not deployed is told otherwise.
+            stage.problems.retain(|problem| problem.kind != ProblemKind::NothingToDeploy);
+        }
+        decided
+    }
+
+    async fn take(&mut self, contract: &Contract, take: &Take) -> anyhow::Result<()> {
+        anyhow::ensure!(self.may_write(), "another operator leads");
+        let object = self.cluster.world.api_definitions.get(&contract.api);
+        let by = object.and_then(|object| author(object)).map(str::to_owned);
+        let created = Timestamp::from_second(Timestamp::now().as_second())?.to_string();
+        let Some(meta) = history::take(&self.client, contract, take, by.as_deref(), &created).await? else {
+            // Another operator's: the watch tells, and what its taker made of it decides. Or one of somebody's own.
+            anyhow::bail!(
+                "there is a ConfigMap `{}` already, which is no deployment that is known",
+                history::name(&contract.api.name, take.number)
+            );
+        };
+        self.vitals.deployments.inc();
+        self.vitals.writes.with_label_values(&["deployment"]).inc();
+        self.histories.entry(contract.api.clone()).or_default().insert(take.number, meta);
+        Ok(())
+    }
+
+    /// Removes a deployment that nobody needs.
+    async fn sweep_deployment(&mut self, api: &ObjectKey, number: u64) -> anyhow::Result<()> {
+        let known = self.histories.get(api).and_then(|known| known.get(&number)).cloned();
+        let Some(meta) = known.filter(|_| self.may_write()) else { return Ok(()) };
+        history::remove(&self.client, api, number, &meta).await?;
+        self.vitals.writes.with_label_values(&["deployment"]).inc();
+        self.histories.entry(api.clone()).or_default().remove(&number);
         Ok(())
     }
 

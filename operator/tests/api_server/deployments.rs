@@ -180,3 +180,37 @@ fn who_leads_again_goes_by_what_another_did_meanwhile() {
     assert_eq!(rig.stage("prod").0, Some(2));
     assert!(rig.list("configmap", "stagegate.dev/deployment=3").is_empty());
 }
+
+#[test]
+fn a_deployment_that_cannot_be_taken_holds_up_nothing_else() {
+    let Some(mut rig) = Rig::new("quota", 19700) else { return };
+    rig.operator("a");
+    rig.apply(&(api("orders", "/a") + &stage("prod", "orders", "") + &stage("beta", "orders", "")));
+    rig.apply(&(api("other", "/a") + &stage("leaves", "other", "")));
+    rig.wait_live("prod", 1);
+    rig.apply(&api("orders", "/b"));
+    rig.wait_live("prod", 2);
+    rig.wait_live("beta", 2);
+    rig.wait_live("leaves", 1);
+    let maps = rig.kubectl(&["get", "configmap", "-o", "name"]).lines().count();
+    rig.kubectl(&["create", "quota", "full", &format!("--hard=count/configmaps={maps}")]);
+    rig.wait("the quota", |rig| !rig.get("resourcequota", "full")["status"]["used"].is_null());
+    rig.apply(&api("orders", "/c"));
+    rig.wait_condition("prod", "Programmed=False Retrying");
+    let (live, _, object) = rig.stage("prod");
+    assert_eq!(live, Some(2));
+    let message = object["status"]["conditions"][2]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("deployment 3 cannot be taken") && message.contains("quota"), "{message}");
+    // The way back is free, and who goes it is told nothing of what does not concern him.
+    rig.kubectl(&["annotate", "stage", "prod", &format!("{ROLLBACK}=1")]);
+    rig.wait_live("prod", 1);
+    rig.wait_condition("prod", "Programmed=False NoProxies");
+    assert!(rig.stage("beta").1.contains(&"Programmed=False Retrying".to_owned()));
+    // So is the sweep of what others leave behind.
+    let bundles = rig.versions().len();
+    rig.kubectl(&["delete", "stage", "leaves"]);
+    rig.wait("the sweep of a Stage and its host", |rig| rig.versions().len() == bundles - 2);
+    rig.kubectl(&["delete", "quota", "full"]);
+    rig.wait_live("beta", 3);
+    rig.wait_condition("beta", "Programmed=False NoProxies");
+}
