@@ -158,7 +158,7 @@ fn take(contract: Candidate<'_>, deployments: &BTreeMap<u64, Digest>, stages: &[
     }
     let by_hand = stages.iter().find_map(|stage| match stage.policy {
         DeployPolicy::Automatic => None,
-        DeployPolicy::Manual => unhandled(stage),
+        DeployPolicy::Manual => unhandled(stage).filter(|_| held(stage).is_none()),
     });
     // A pin or a canary keeps newer deployments waiting; they are taken all the same.
     let automatic = stages.iter().any(|stage| stage.policy == DeployPolicy::Automatic);
@@ -172,6 +172,20 @@ fn take(contract: Candidate<'_>, deployments: &BTreeMap<u64, Digest>, stages: &[
 /// A deployment by hand that has not been acted upon.
 fn unhandled<'a>(stage: &StageView<'a>) -> Option<&'a str> {
     stage.deploy.filter(|wish| stage.handled_deploy != Some(wish))
+}
+
+/// What keeps a Stage from being deployed by hand, and what is to be done about it.
+fn held(stage: &StageView<'_>) -> Option<String> {
+    if stage.policy == DeployPolicy::Automatic {
+        // It goes to the newest of its own accord.
+        return None;
+    }
+    if stage.rollback_to.is_some() {
+        return Some(format!("the stage is pinned: remove `{}` first", annotation::ROLLBACK_TO));
+    }
+    // The first deployment is there before any canary is.
+    (stage.canary.is_some() && stage.live.is_some())
+        .then(|| "the stage has a canary: promote it or remove `spec.canary` first".to_owned())
 }
 
 /// What a person said of a deployment by hand: without the time that makes each value another one, `text @2026-…`.
@@ -193,21 +207,30 @@ impl Known {
         let mut problems = Vec::new();
         let newest = self.numbers.last().copied();
         let mut handled_deploy = stage.handled_deploy.map(str::to_owned);
-        let by_hand = unhandled(stage);
+        let mut by_hand = unhandled(stage);
         if let Some(wish) = by_hand {
-            if self.sound {
-                handled_deploy = Some(wish.to_owned());
-            } else {
-                let text = "there is nothing to deploy: the ApiDefinition is missing or has errors";
-                let at = pointer(annotation::DEPLOY);
-                problems.push(Problem::new(ProblemKind::NothingToDeploy, at, text.to_owned()));
+            let refused = match held(stage) {
+                // The word is kept, and acted upon when nothing holds the Stage any more.
+                Some(text) => Some((ProblemKind::Contradiction, text)),
+                None if self.sound => None,
+                None => {
+                    let text = "there is nothing to deploy: the ApiDefinition is missing or has errors";
+                    Some((ProblemKind::NothingToDeploy, text.to_owned()))
+                }
+            };
+            match refused {
+                Some((kind, text)) => {
+                    problems.push(Problem::new(kind, pointer(annotation::DEPLOY), text));
+                    by_hand = None;
+                }
+                None => handled_deploy = Some(wish.to_owned()),
             }
         }
         // Where the Stage would be if nothing held it.
         let free = match stage.policy {
             // Snapshots that somebody deleted end nothing that is served.
             DeployPolicy::Automatic => newest.or(stage.live),
-            DeployPolicy::Manual if by_hand.is_some() && self.sound => newest,
+            DeployPolicy::Manual if by_hand.is_some() => newest,
             DeployPolicy::Manual => stage.live,
         };
         let canary = stage.canary.filter(|number| {

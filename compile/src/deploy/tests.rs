@@ -213,3 +213,34 @@ fn the_oldest_are_swept_except_those_in_use() {
 fn an_api_without_stages_takes_none() {
     assert_eq!(decided(&history(0), Some((1, true)), &[]), Decision::default());
 }
+
+#[test]
+fn a_word_to_deploy_is_kept_while_something_holds_the_stage() {
+    let key = key("prod");
+    let manual = StageView { policy: DeployPolicy::Manual, deploy: Some("fix"), live: Some(2), ..stage(&key) };
+    let pinned = StageView { rollback_to: Some("1"), ..manual.clone() };
+    let canary = StageView { canary: Some(1), ..manual.clone() };
+    for (held, live, text) in [
+        (pinned, 1, "the stage is pinned: remove `stagegate.dev/rollback-to` first"),
+        (canary, 2, "the stage has a canary: promote it or remove `spec.canary` first"),
+    ] {
+        let decision = decided(&history(2), Some((3, true)), std::slice::from_ref(&held));
+        let decided_stage = &decision.stages[0];
+        assert_eq!((number(&decision), decided_stage.live), (None, Some(live)), "{text}");
+        assert_eq!(decided_stage.handled_deploy, None, "{text}");
+        let problem = &decided_stage.problems[0];
+        assert_eq!((problem.kind, problem.message.as_str()), (ProblemKind::Contradiction, text));
+        assert_eq!(problem.pointer, "/metadata/annotations/stagegate.dev~1deploy");
+        // Nothing holds it any more: the word is acted upon.
+        let free = StageView { rollback_to: None, canary: None, live: Some(live), ..held.clone() };
+        let then = decided(&history(2), Some((3, true)), &[free]);
+        assert_eq!((number(&then), then.stages[0].live), (Some(3), Some(3)), "{text}");
+        assert_eq!(then.stages[0].handled_deploy.as_deref(), Some("fix"), "{text}");
+        // An automatic Stage needs no word, so there is none to keep.
+        let automatic = StageView { policy: DeployPolicy::Automatic, ..held };
+        assert!(decided(&history(2), Some((3, true)), &[automatic]).stages[0].problems.is_empty(), "{text}");
+    }
+    // What was never deployed has nothing that a canary could stand beside.
+    let first = StageView { live: None, canary: Some(1), ..manual };
+    assert_eq!(decided(&history(2), Some((3, true)), &[first]).stages[0].live, Some(3));
+}
