@@ -11,6 +11,8 @@ use super::Found;
 
 /// Between two looks at the status.
 const EVERY: Duration = Duration::from_millis(200);
+/// A refusal that stood before the order says nothing of it for so long: the operator looks at the order first.
+const OLD: Duration = Duration::from_secs(5);
 
 /// What the status shall say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,10 +63,11 @@ enum Look {
 /// When the operator refuses it, or the time is over: what it waited for is in the message.
 pub(super) async fn wait(found: &Found, wish: &Wish, limit: Duration) -> anyhow::Result<Served> {
     let began = Instant::now();
+    let before = found.stage.status.as_ref().and_then(accepted);
     loop {
         let stage = found.stages.get(&found.name).await?;
         let status = stage.status.unwrap_or_default();
-        match look(&status, wish) {
+        match look(&status, before.filter(|_| began.elapsed() < OLD), wish) {
             Look::Done => return Ok(Served { deployment: status.deployment, proxies: status.proxies }),
             Look::Refused(why) => bail!("{why}"),
             Look::NotYet(why) if began.elapsed() >= limit => {
@@ -75,7 +78,12 @@ pub(super) async fn wait(found: &Found, wish: &Wish, limit: Duration) -> anyhow:
     }
 }
 
-fn look(status: &StageStatus, wish: &Wish) -> Look {
+fn accepted(status: &StageStatus) -> Option<&Condition> {
+    status.conditions.iter().find(|condition| condition.type_ == "Accepted")
+}
+
+/// Looks. `before` is the condition `Accepted` as it was before the order.
+fn look(status: &StageStatus, before: Option<&Condition>, wish: &Wish) -> Look {
     let condition = |kind: &str| status.conditions.iter().find(|condition| condition.type_ == kind);
     let told = |condition: &Condition| format!("{}: {}", condition.reason, condition.message);
     let met = match wish {
@@ -85,8 +93,9 @@ fn look(status: &StageStatus, wish: &Wish) -> Look {
         Wish::Live(number) => status.deployment == Some(*number),
     };
     if !met {
-        let refused = condition("Accepted").filter(|accepted| {
-            accepted.status == "False"
+        let refused = accepted(status).filter(|accepted| {
+            Some(*accepted) != before
+                && accepted.status == "False"
                 && matches!(&*accepted.reason, "UnknownDeployment" | "NothingToDeploy" | "Contradiction")
         });
         return match refused {
@@ -124,16 +133,21 @@ mod tests {
     #[test]
     fn waits_for_the_operator_and_then_for_the_proxies() {
         let done = status(6, true, &[("Programmed", "True", "Programmed")]);
-        assert_eq!(look(&done, &Wish::Pinned(6)), Look::Done);
-        assert_eq!(look(&done, &Wish::Handled("x @1".to_owned())), Look::Done);
-        assert!(matches!(look(&done, &Wish::Handled("x @2".to_owned())), Look::NotYet(_)));
-        assert!(matches!(look(&done, &Wish::Unpinned), Look::NotYet(_)));
+        assert_eq!(look(&done, None, &Wish::Pinned(6)), Look::Done);
+        assert_eq!(look(&done, None, &Wish::Handled("x @1".to_owned())), Look::Done);
+        assert!(matches!(look(&done, None, &Wish::Handled("x @2".to_owned())), Look::NotYet(_)));
+        assert!(matches!(look(&done, None, &Wish::Unpinned), Look::NotYet(_)));
         let waiting = status(6, true, &[("Programmed", "False", "Waiting")]);
-        assert_eq!(look(&waiting, &Wish::Live(6)), Look::NotYet("Waiting: told".to_owned()));
+        assert_eq!(look(&waiting, None, &Wish::Live(6)), Look::NotYet("Waiting: told".to_owned()));
         let sidecar = status(6, false, &[("Programmed", "Unknown", "NotObserved")]);
-        assert_eq!(look(&sidecar, &Wish::Unpinned), Look::Done);
+        assert_eq!(look(&sidecar, None, &Wish::Unpinned), Look::Done);
         let unknown =
             status(7, false, &[("Accepted", "False", "UnknownDeployment"), ("Programmed", "True", "Programmed")]);
-        assert_eq!(look(&unknown, &Wish::Pinned(6)), Look::Refused("UnknownDeployment: told".to_owned()));
+        assert_eq!(look(&unknown, None, &Wish::Pinned(6)), Look::Refused("UnknownDeployment: told".to_owned()));
+        // It was so before the order, and the operator has yet to look at that.
+        assert!(matches!(look(&unknown, accepted(&unknown), &Wish::Pinned(6)), Look::NotYet(_)));
+        let mut other = unknown.clone();
+        other.conditions[0].message = "told anew".to_owned();
+        assert!(matches!(look(&other, accepted(&unknown), &Wish::Pinned(6)), Look::Refused(_)));
     }
 }
