@@ -36,7 +36,8 @@ pub struct Throttle {
     /// Requests per second that refill the bucket.
     #[schemars(range(min = 0))]
     pub rate: f64,
-    /// Requests the bucket holds.
+    /// Requests the bucket holds, up to 2147483647.
+    #[schemars(range(max = 2147483647))]
     pub burst: u32,
 }
 

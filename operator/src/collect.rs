@@ -42,6 +42,11 @@ pub enum Kind {
 }
 
 impl Cluster {
+    /// Whether anything in a namespace cannot be read.
+    pub fn is_unreadable(&self, namespace: &str) -> bool {
+        self.unreadable.keys().any(|(_, key)| key.namespace == namespace)
+    }
+
     /// An ApiDefinition is there, or is not.
     pub fn api_definition(&mut self, key: &ObjectKey, object: Option<ApiDefinition>) {
         set(&mut self.world.api_definitions, key, object);

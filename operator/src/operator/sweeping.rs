@@ -56,13 +56,11 @@ impl Operator {
             self.everything();
         }
         let world = &self.cluster.world;
-        let unreadable = &self.cluster.unreadable;
         let is_orphan = |api: &&ObjectKey| {
-            let in_namespace = |key: &ObjectKey| key.namespace == api.namespace;
             !world.api_definitions.contains_key(*api)
                 && stages_of(api, &world.stages).next().is_none()
                 // One that cannot be read may be the one that needs them.
-                && !unreadable.keys().any(|(_, key)| in_namespace(key))
+                && !self.cluster.is_unreadable(&api.namespace)
         };
         let orphans: Vec<ObjectKey> = self.histories.keys().filter(is_orphan).cloned().collect();
         self.orphaned.retain(|api, _| orphans.contains(api));
