@@ -1,6 +1,6 @@
 //! What shall be in the cluster, and what is written and removed so that it is.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bundle::host::Certificate;
 use bundle::object::Subject;
@@ -28,12 +28,14 @@ impl Operator {
         };
         let mut wanted = std::mem::take(&mut self.wanted);
         wanted.retain(|_, wanted| stays(wanted));
+        let mut objects = BTreeMap::new();
         for (key, program) in self.programs.iter().filter(|(_, program)| dirty.contains(&program.unit.api)) {
             let Some(stage) = self.cluster.world.stages.get(&ObjectKey::new(&key.namespace, &key.name)) else {
                 continue;
             };
             let (Some(object), Some(gateway)) = (self.object(key, stage), self.gateway_of(stage)) else { continue };
             let Some(bundle) = program.bundle().filter(|bundle| bundle.deployment > 0) else { continue };
+            objects.insert(key, object.clone());
             wanted.insert(
                 object,
                 Wanted {
@@ -46,6 +48,11 @@ impl Operator {
                 },
             );
         }
+        // A Stage that is another gateway's now may have its bundle in another namespace.
+        wanted.retain(|object, wanted| match &wanted.subject {
+            Subject::Stage(key) => objects.get(key).is_none_or(|now| now == object),
+            Subject::Host(_) => true,
+        });
         self.wanted = wanted;
     }
 
