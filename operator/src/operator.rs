@@ -34,6 +34,7 @@ use crate::format::{Choice, Reader, choose};
 use crate::history::{self, Deployments};
 use crate::lease::Tenure;
 use crate::program::{Hosts, Program};
+use crate::report::Failure;
 use crate::serve::Vitals;
 
 /// How often what waits is looked at: retries, conditions that are due.
@@ -84,7 +85,7 @@ pub struct Operator {
     /// APIs that are tried again.
     again: Again,
     /// Why the Stages of those are not as they shall be, by API.
-    failing: BTreeMap<ObjectKey, BTreeMap<StageKey, String>>,
+    failing: BTreeMap<ObjectKey, BTreeMap<StageKey, Failure>>,
     /// Contracts of ApiDefinitions as they are now.
     contracts: HashMap<ObjectKey, Arc<Contract>>,
     /// Contracts of deployments that are served and are not the newest.

@@ -18,6 +18,15 @@ use crate::program::Program;
 /// Longest message of a condition: the API server's own bound.
 const MAX_MESSAGE: usize = 32 << 10;
 
+/// Why a Stage is not as it shall be.
+#[derive(Clone, Debug)]
+pub enum Failure {
+    /// It is tried again.
+    Retried(String),
+    /// The snapshot of this deployment, which it serves, is gone.
+    SnapshotMissing(u64),
+}
+
 /// What is known about a Stage.
 pub struct StageFacts<'a> {
     /// The object.
@@ -42,8 +51,8 @@ pub struct StageFacts<'a> {
     pub sidecar: bool,
     /// Why its bundle could not be written.
     pub undelivered: Option<&'a str>,
-    /// Why it is not as it shall be; it is tried again.
-    pub failing: Option<&'a str>,
+    /// Why it is not as it shall be.
+    pub failing: Option<&'a Failure>,
 }
 
 /// What a condition says.
@@ -191,8 +200,15 @@ fn programmed(facts: &StageFacts<'_>) -> Said {
         return said("False", "UnknownGateway", "no proxies serve it".to_owned());
     }
     let Some(live) = facts.live else {
-        if let Some(error) = facts.failing {
-            return said("False", "NotDeployed", format!("nothing is deployed yet, and it is tried again: {error}"));
+        match facts.failing {
+            Some(Failure::Retried(error)) => {
+                return said("False", "NotDeployed", format!("nothing is deployed yet, and it is tried again: {error}"));
+            }
+            Some(Failure::SnapshotMissing(number)) => {
+                let text = format!("the snapshot of deployment {number} is gone, and no bundle of it is left: deploy again");
+                return said("False", "SnapshotMissing", text);
+            }
+            None => {}
         }
         let text =
             "nothing is deployed yet: the ApiDefinition has errors, or `deployPolicy` is Manual and nobody deployed";
@@ -201,8 +217,18 @@ fn programmed(facts: &StageFacts<'_>) -> Said {
     if let Some(error) = facts.undelivered {
         return said("False", "NotDelivered", format!("the bundle cannot be written: {error}"));
     }
-    if let Some(error) = facts.failing {
-        return said("False", "Retrying", format!("deployment {live} goes on as it was, and it is tried again: {error}"));
+    match facts.failing {
+        Some(Failure::Retried(error)) => {
+            let text = format!("deployment {live} goes on as it was, and it is tried again: {error}");
+            return said("False", "Retrying", text);
+        }
+        Some(Failure::SnapshotMissing(number)) => {
+            let text = format!(
+                "deployment {live} is served as it was, whatever changes: the snapshot of deployment {number} is gone; deploy again"
+            );
+            return said("False", "SnapshotMissing", text);
+        }
+        None => {}
     }
     // An error in what is wanted: what is served is older.
     if let Some(program) = facts.program.filter(|program| !program.unit.compiled) {
@@ -214,7 +240,7 @@ fn programmed(facts: &StageFacts<'_>) -> Said {
         );
     }
     if facts.sidecar {
-        return said("Unknown", "NotObserved", format!("deployment {live} is in the Secret of its sidecars"));
+        return said("Unknown", "NotObserved", format!("deployment {live} is in the Secret of its sidecars{}", waits(facts)));
     }
     let total = facts.proxies.len();
     let missing: Vec<&str> = facts.proxies.iter().filter(|(_, serves)| !**serves).map(|(pod, _)| *pod).collect();
@@ -222,7 +248,7 @@ fn programmed(facts: &StageFacts<'_>) -> Said {
         return said("False", "NoProxies", "the gateway has no ready proxy".to_owned());
     }
     if missing.is_empty() {
-        return said("True", "Programmed", format!("deployment {live} is served by every proxy"));
+        return said("True", "Programmed", format!("deployment {live} is served by every proxy{}", waits(facts)));
     }
     let text = format!(
         "deployment {live} is served by {} of {total} proxies; waiting for {}",
@@ -230,6 +256,20 @@ fn programmed(facts: &StageFacts<'_>) -> Said {
         missing.join(", ")
     );
     said("False", "Waiting", text)
+}
+
+/// What of a newer deployment that waits.
+fn waits(facts: &StageFacts<'_>) -> String {
+    let waiting = facts.program.map(|program| &program.decision).filter(|decision| decision.waiting);
+    let Some((decision, newest)) = waiting.zip(facts.deployments.keys().next_back()) else { return String::new() };
+    let until = if decision.pin.is_some() {
+        "the stage is pinned"
+    } else if facts.stage.spec.canary.is_some() {
+        "the stage has a canary"
+    } else {
+        "`deployPolicy` is Manual"
+    };
+    format!("; deployment {newest} waits: {until}")
 }
 
 /// `Accepted` by what the compiler found.

@@ -19,6 +19,7 @@ use crate::deliver::read_back;
 use crate::deploy::{Staged, author, decision, stages_of};
 use crate::history;
 use crate::program::{Program, stage_object};
+use crate::report::Failure;
 
 impl Operator {
     /// Works off what is dirty.
@@ -37,7 +38,7 @@ impl Operator {
                 let stages: Vec<StageKey> = self.stages(api).into_iter().map(|(key, _)| key).collect();
                 for key in stages {
                     self.reports.stage(&ObjectKey::new(&key.namespace, &key.name));
-                    self.failing.entry(api.clone()).or_default().insert(key, error.to_string());
+                    self.failing.entry(api.clone()).or_default().insert(key, Failure::Retried(error.to_string()));
                 }
             }
         }
@@ -115,19 +116,25 @@ impl Operator {
             self.failed(api, &error);
             let waits = decided.stages.iter().filter(|stage| stage.live == Some(take.number));
             let why = format!("deployment {} cannot be taken: {error}", take.number);
-            failing.extend(waits.map(|stage| (stage.key.clone(), why.clone())));
+            failing.extend(waits.map(|stage| (stage.key.clone(), Failure::Retried(why.clone()))));
             decided = self.decide_without(api, &stages);
         }
         for (decision, (key, stage)) in decided.stages.into_iter().zip(&stages) {
-            if let Err(error) = self.stage(api, key, stage, decision, contract.as_ref()).await {
-                self.failed(api, &error);
-                failing.insert(key.clone(), error.to_string());
-            }
+            let failure = match self.stage(api, key, stage, decision, contract.as_ref()).await {
+                Ok(failure) => failure,
+                Err(error) => {
+                    self.failed(api, &error);
+                    Some(Failure::Retried(error.to_string()))
+                }
+            };
+            failing.extend(failure.map(|failure| (key.clone(), failure)));
         }
         if !failing.is_empty() {
             self.failing.insert(api.clone(), failing);
         }
-        for number in decided.sweep {
+        // A Stage that cannot be read may need any of them.
+        let sweep = if self.cluster.is_unreadable(&api.namespace) { BTreeSet::new() } else { decided.sweep };
+        for number in sweep {
             if let Err(error) = self.sweep_deployment(api, number).await {
                 self.failed(api, &error);
             }
@@ -226,7 +233,7 @@ impl Operator {
         self.config.gateway(stage.spec.gateway.as_deref().unwrap_or("default"))
     }
 
-    /// Compiles one Stage for what was decided.
+    /// Compiles one Stage for what was decided. What another try does not mend, if there is any.
     async fn stage(
         &mut self,
         api: &ObjectKey,
@@ -234,11 +241,11 @@ impl Operator {
         stage: &Stage,
         decision: StageDecision,
         current: Option<&Arc<Contract>>,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Option<Failure>> {
         let object = ObjectKey::new(&key.namespace, &key.name);
         self.reports.stage(&object);
         // A gateway that is not configured: what its proxies serve stays as it is.
-        let Some(gateway) = self.gateway_of(stage).map(GatewayConfig::compiler) else { return Ok(()) };
+        let Some(gateway) = self.gateway_of(stage).map(GatewayConfig::compiler) else { return Ok(None) };
         // Nothing deployed: compiled for what there is to say about it, and not served.
         let number = decision.live;
         let contract = match number {
@@ -256,7 +263,7 @@ impl Operator {
                 Some(_) => drop(self.programs.remove(key)),
                 None => {}
             }
-            return Ok(());
+            return Ok(number.map(Failure::SnapshotMissing));
         };
         let canary = match decision.canary {
             Some(deployment) => {
@@ -283,7 +290,7 @@ impl Operator {
             }
         }
         self.programs.insert(key.clone(), program);
-        Ok(())
+        Ok(None)
     }
 
     /// The unit of the bundle that is in the cluster.

@@ -169,7 +169,7 @@ impl Operator {
                         .iter()
                         .any(|sidecar| sidecar.namespace == own.namespace && sidecar.stage == own.name)
                 }),
-                failing: self.failing.get(&api).and_then(|stages| stages.get(&own)).map(String::as_str),
+                failing: self.failing.get(&api).and_then(|stages| stages.get(&own)),
                 undelivered: object.as_ref().and_then(|object| self.undelivered.get(object)).map(String::as_str),
             };
             report::stage(&facts, Timestamp::now())

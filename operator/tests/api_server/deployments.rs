@@ -214,3 +214,22 @@ fn a_deployment_that_cannot_be_taken_holds_up_nothing_else() {
     rig.wait_live("beta", 3);
     rig.wait_condition("beta", "Programmed=False NoProxies");
 }
+
+#[test]
+fn a_snapshot_that_is_gone_is_told_and_changes_nothing() {
+    let Some(mut rig) = Rig::new("gone", 19900) else { return };
+    rig.operator("a");
+    let manual = |rest: &str| stage("prod", "orders", &format!("  deployPolicy: Manual\n{rest}"));
+    rig.apply(&(api("orders", "/a") + &manual("")));
+    rig.kubectl(&["annotate", "stage", "prod", "stagegate.dev/deploy=one"]);
+    rig.wait_live("prod", 1);
+    rig.apply(&api("orders", "/b"));
+    rig.kubectl(&["delete", "configmap", "orders-deployment-1"]);
+    rig.wait_condition("prod", "Programmed=False SnapshotMissing");
+    let before = rig.versions();
+    rig.apply(&manual("  variables: {a: b}\n"));
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!((rig.stage("prod").0, rig.versions()), (Some(1), before));
+    rig.kubectl(&["annotate", "--overwrite", "stage", "prod", "stagegate.dev/deploy=two"]);
+    rig.wait_condition("prod", "Programmed=False NoProxies");
+}
