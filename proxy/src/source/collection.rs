@@ -178,7 +178,12 @@ impl Collection {
         let named = self.gateway.as_ref().is_none_or(|gateway| index.subject.object_name(gateway) == name);
         match decode(&index.subject, &encoded) {
             Ok(content) if named => {
+                // What is known of today's goes on: it waits for its parts, or cannot be read.
+                let trouble = self.objects.get_mut(name).and_then(|object| object.trouble.take());
                 self.accept(name, &index, content);
+                if let Some(object) = self.objects.get_mut(name) {
+                    object.trouble = trouble;
+                }
                 true
             }
             Ok(_) => false,
