@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bundle::object::{GATEWAY_LABEL, INDEX_TYPE, Index, KIND_LABEL, PART_TYPE, PAYLOAD_KEY, Packed, Subject};
-use bundle::{DecodeError, Digest, EncodeError, FORMAT, HostBundle, StageBundle, Stamped, decode, encode};
+use bundle::{
+    DecodeError, Digest, EncodeError, FORMAT, HostBundle, KeysBundle, PlanBundle, StageBundle, Stamped, decode, encode,
+};
 use compile::ObjectKey;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -41,6 +43,10 @@ pub enum Content {
     Stage(Stamped<StageBundle>),
     /// Of a host.
     Host(Stamped<HostBundle>),
+    /// Of a usage plan.
+    Plan(Stamped<PlanBundle>),
+    /// Of API keys.
+    Keys(Stamped<KeysBundle>),
 }
 
 /// Why a bundle could not be delivered.
@@ -77,6 +83,8 @@ impl Content {
         match self {
             Self::Stage(bundle) => &bundle.digest,
             Self::Host(bundle) => &bundle.digest,
+            Self::Plan(bundle) => &bundle.digest,
+            Self::Keys(bundle) => &bundle.digest,
         }
     }
 }
@@ -96,6 +104,8 @@ impl Wanted {
         let encoded = match &self.content {
             Content::Stage(bundle) => encode(&*bundle.content)?,
             Content::Host(bundle) => encode(&*bundle.content)?,
+            Content::Plan(bundle) => encode(&*bundle.content)?,
+            Content::Keys(bundle) => encode(&*bundle.content)?,
         };
         let index = Index {
             subject: self.subject.clone(),

@@ -146,6 +146,7 @@ pub(crate) fn set(stages: Vec<StageBundle>, hosts: Vec<HostBundle>) -> BundleSet
     BundleSet {
         stages: stages.into_iter().map(Stamped::new).collect(),
         hosts: hosts.into_iter().map(Stamped::new).collect(),
+        ..BundleSet::default()
     }
 }
 
