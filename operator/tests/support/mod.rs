@@ -129,3 +129,8 @@ pub(crate) fn stage(name: &str, api: &str, rest: &str) -> String {
         "apiVersion: stagegate.dev/v1alpha1\nkind: Stage\nmetadata: {{name: {name}}}\nspec:\n  apiRef: {{name: {api}}}\n{rest}---\n"
     )
 }
+
+/// An API with one route, that wants an API key.
+pub(crate) fn keyed_api(name: &str) -> String {
+    api(name, "/a").replace("get: {", "get: {security: [{api_key: []}], ")
+}
