@@ -293,9 +293,13 @@ impl Operator {
                 self.reports.plans(plans);
             }
             Change::UsagePlan(key, object) => {
+                let spec = |plan: &crds::UsagePlan| (plan.metadata.uid.clone(), plan.metadata.generation);
+                let before = self.cluster.world.usage_plans.get(&key).map(|plan| spec(plan));
+                if before != object.as_deref().map(spec) {
+                    self.callers.changed(&key.namespace);
+                }
                 self.cluster.usage_plan(&key, object.map(|object| *object));
                 self.reports.plans(std::iter::once(&key));
-                self.callers.changed(&key.namespace);
             }
             Change::ApiKeys(key, keys) => {
                 if self.cluster.api_keys(&key, keys.map(|keys| *keys)) {
