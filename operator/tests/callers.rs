@@ -1,4 +1,5 @@
 //! Usage plans and API keys, on a real API server.
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic too")]
 
 mod support;
 
@@ -7,7 +8,12 @@ use std::collections::BTreeMap;
 use bundle::object::{Index, Subject};
 use bundle::{KeyDigest, KeysBundle, PlanBundle};
 use serde_json::Value;
-use support::{Rig, keyed_api, stage};
+use support::{Rig, api, stage};
+
+/// An API with one route, that wants an API key.
+fn keyed_api(name: &str) -> String {
+    api(name, "/a").replace("get: {", "get: {security: [{api_key: []}], ")
+}
 
 fn plan(name: &str, stages: &str, label: &str) -> String {
     format!(
@@ -60,6 +66,7 @@ fn keys_and_plans_are_delivered_as_digests_and_taken_back_at_once() {
     rig.apply(&secret("acme", "gold", "key: key-of-acme-0123456789, second: second-of-acme-0123456789"));
     rig.apply(&secret("stray", "none", "key: key-of-stray-0123456789"));
     let digest = |key: &str| KeyDigest::of(key.as_bytes());
+    rig.wait_live("prod", 1);
     rig.wait("both keys", |rig| keys(rig).len() == 2);
     let gold = || vec!["gold".to_owned()];
     let both = BTreeMap::from([
@@ -72,6 +79,20 @@ fn keys_and_plans_are_delivered_as_digests_and_taken_back_at_once() {
     rig.wait("the status", |rig| rig.get("usageplan", "gold")["status"]["keys"] == 2);
     assert_eq!(condition(&rig, "gold", "Accepted").0, "True");
     assert_eq!(condition(&rig, "gold", "ResolvedRefs").0, "True");
+
+    // A sidecar's Stage has its callers beside it, as soon as they change.
+    rig.apply(&(stage("beside", "orders", "") + &plan("near", "{name: beside}", "none")));
+    let beside = |rig: &Rig| {
+        let secrets = rig.list("secret", "");
+        let found = secrets.into_iter().find(|it| it["metadata"]["name"] == "beside-stagegate-bundle");
+        let entries = |secret: Value| secret["data"].as_object().cloned().unwrap_or_default();
+        let names: Vec<String> = found.map(entries).unwrap_or_default().into_iter().map(|(name, _)| name).collect();
+        let of = |kind: &str| names.iter().filter(|name| name.starts_with(kind)).count();
+        (of("stage."), of("sg-plan-"), of("sg-keys-"))
+    };
+    rig.wait("callers beside a Stage", |rig| beside(rig) == (2, 2, 2));
+    rig.kubectl(&["delete", "stage/beside", "usageplan/near"]);
+    rig.wait("the rest", |rig| keys(rig) == both);
 
     // Faults are named, never shown, and hurt only themselves.
     rig.apply(&secret(

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use bundle::KeyShard;
 use bundle::object::Subject;
+use bundle::{KeyShard, StageKey};
 use compile::callers::Admission;
 use compile::{Finding, ObjectKey};
 
@@ -88,6 +88,22 @@ impl Operator {
             self.reports.plans(plans);
             self.callers.resolved.insert(namespace, admission);
         }
+    }
+
+    /// Bundles of whoever may call one Stage: plans that name it, and the keys of its namespace.
+    pub(super) fn callers_of(&self, stage: &StageKey, gateway: &str) -> Vec<&Wanted> {
+        let concerns = |wanted: &&Wanted| match &wanted.content {
+            Content::Plan(plan) => plan.key.namespace == stage.namespace && plan.stages.contains(&stage.name),
+            Content::Keys(keys) => keys.shard.namespace == stage.namespace,
+            Content::Stage(_) | Content::Host(_) => false,
+        };
+        let mut found: Vec<&Wanted> =
+            self.wanted.values().filter(|wanted| wanted.gateway == gateway).filter(concerns).collect();
+        // Keys alone open nothing.
+        if !found.iter().any(|wanted| matches!(wanted.content, Content::Plan(_))) {
+            found.clear();
+        }
+        found
     }
 
     /// Hexadecimal digits of the shards that are in the cluster.

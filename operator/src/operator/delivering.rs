@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bundle::host::Certificate;
 use bundle::object::Subject;
-use bundle::{HostBundle, StageKey, Stamped};
+use bundle::{Digest, HostBundle, StageKey, Stamped};
 use compile::ObjectKey;
 use futures_util::stream::{self, StreamExt};
 
@@ -197,12 +197,14 @@ impl Operator {
                 let key = StageKey { namespace: sidecar.namespace.clone(), name: sidecar.stage.clone() };
                 let object = ObjectKey::new(&gateway.bundle_namespace, stage_object(&key, &gateway));
                 let Some(wanted) = self.wanted.get(&object) else { continue };
-                let digest = wanted.content.digest().clone();
+                let callers = self.callers_of(&key, &gateway.name);
+                let digests = std::iter::once(wanted).chain(callers.iter().copied());
+                let digest = Digest::of_value(&digests.map(|wanted| wanted.content.digest()).collect::<Vec<_>>());
                 if self.beside.get(&key) == Some(&digest) {
                     continue;
                 }
                 let stage = ObjectKey::new(&key.namespace, &key.name);
-                match wanted.write_beside(&self.client, &stage).await {
+                match wanted.write_beside(&self.client, &stage, &callers).await {
                     Ok(()) => {
                         self.undelivered.remove(&object);
                         self.beside.insert(key, digest);

@@ -28,7 +28,7 @@ impl Rig {
         let namespace = cluster.namespace(name).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let config = format!(
-            "gateways:\n- name: default\n  namespace: {0}\n  selector: {{matchLabels: {{app: proxy}}}}\n  bundleNamespace: {0}\n  baseDomain: apis.example.com\n",
+            "gateways:\n- name: default\n  namespace: {0}\n  selector: {{matchLabels: {{app: proxy}}}}\n  bundleNamespace: {0}\n  baseDomain: apis.example.com\n  sidecars: [{{namespace: {0}, stage: beside}}]\n",
             namespace.name
         );
         std::fs::write(folder.path().join("config.yaml"), config).unwrap();
@@ -128,9 +128,4 @@ pub(crate) fn stage(name: &str, api: &str, rest: &str) -> String {
     format!(
         "apiVersion: stagegate.dev/v1alpha1\nkind: Stage\nmetadata: {{name: {name}}}\nspec:\n  apiRef: {{name: {api}}}\n{rest}---\n"
     )
-}
-
-/// An API with one route, that wants an API key.
-pub(crate) fn keyed_api(name: &str) -> String {
-    api(name, "/a").replace("get: {", "get: {security: [{api_key: []}], ")
 }

@@ -99,11 +99,11 @@ impl Callers {
     pub fn find(&self, stage: &StageKey, digest: &KeyDigest) -> Result<Place, Unknown> {
         let namespace = self.namespaces.get(&*stage.namespace).ok_or(Unknown::Key)?;
         let (place, key) = self.key(namespace, digest).ok_or(Unknown::Key)?;
-        let names = |plan: &Box<str>| {
+        let opens = key.plans.iter().any(|plan| {
             let stages = namespace.plans.get(plan).map(|stages| &**stages).unwrap_or_default();
             stages.binary_search_by(|known| (**known).cmp(&stage.name)).is_ok()
-        };
-        if key.plans.iter().any(names) { Ok(place) } else { Err(Unknown::Plan) }
+        });
+        if opens { Ok(place) } else { Err(Unknown::Plan) }
     }
 
     fn key(&self, namespace: &Namespace, digest: &KeyDigest) -> Option<(Place, &Key)> {
