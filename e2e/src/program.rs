@@ -21,10 +21,14 @@ pub fn helm() -> Option<PathBuf> {
 
 /// The command line, which was built beside this test.
 pub fn command_line() -> anyhow::Result<PathBuf> {
-    let program =
-        std::env::current_exe()?.ancestors().nth(2).context("a test is in a folder of its own")?.join("stagegate");
+    beside("stagegate")
+}
+
+/// A program of ours that was built beside this test; of each package it has the name.
+pub fn beside(name: &str) -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe()?.ancestors().nth(2).context("a test is in a folder of its own")?.join(name);
     if !program.is_file() {
-        bail!("{} is not there: `cargo build --package stagegate` makes it", program.display());
+        bail!("{} is not there: `cargo build --package {name}` makes it", program.display());
     }
     Ok(program)
 }
