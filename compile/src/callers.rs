@@ -88,10 +88,7 @@ impl Admission {
             admission.counts.insert(key.name.clone(), 0);
         }
         let mut secrets: Vec<_> = within(&world.api_keys, namespace).collect();
-        secrets.sort_by(|(key, one), (other_key, other)| {
-            let age = |keys: &ApiKeys| (keys.created.is_none(), keys.created.clone());
-            (age(one), &key.name).cmp(&(age(other), &other_key.name))
-        });
+        secrets.sort_by_cached_key(|(key, keys)| (keys.created.is_none(), keys.created.clone(), key.name.clone()));
         let mut known = Known::default();
         let mut rivals = Rivals::new();
         for (key, keys) in secrets {
