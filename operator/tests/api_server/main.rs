@@ -1,5 +1,7 @@
 //! The operator as a process, on a real API server: one for all of these tests.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic too")]
+
 mod certificates;
 mod deployments;
 mod gateways;
