@@ -8,6 +8,9 @@ use crate::digest::Digest;
 /// Format this crate writes. A reader takes this one and the one before.
 pub const FORMAT: u32 = 1;
 
+/// Formats that this crate can write, ascending: the newest, and the one before for readers that are not renewed yet.
+pub const WRITTEN: &[u32] = &[FORMAT];
+
 /// Largest bundle, unpacked: 32 MiB. The compiler refuses what is larger.
 pub const MAX_BYTES: usize = 32 << 20;
 
@@ -28,6 +31,9 @@ pub enum EncodeError {
     /// It is larger than [`MAX_BYTES`].
     #[error("the bundle is {0} bytes, more than the {MAX_BYTES} a proxy reads")]
     TooLarge(usize),
+    /// No format of [`WRITTEN`].
+    #[error("bundles of format {0} are not written here")]
+    Format(u32),
     /// It cannot be JSON.
     #[error("the bundle cannot be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
@@ -58,16 +64,19 @@ pub enum DecodeError {
     Json(#[from] serde_json::Error),
 }
 
-/// Packs a bundle.
+/// Packs a bundle in a format that its readers know.
 ///
 /// # Errors
-/// When it is too large or cannot be written.
-pub fn encode(bundle: &impl Serialize) -> Result<Encoded, EncodeError> {
+/// When the format is not written here, or the bundle is too large or cannot be written.
+pub fn encode(bundle: &impl Serialize, format: u32) -> Result<Encoded, EncodeError> {
+    if !WRITTEN.contains(&format) {
+        return Err(EncodeError::Format(format));
+    }
     let json = serde_json::to_vec(bundle)?;
     if json.len() > MAX_BYTES {
         return Err(EncodeError::TooLarge(json.len()));
     }
-    Ok(Encoded { format: FORMAT, digest: Digest::of(&json), payload: zstd::bulk::compress(&json, 3)? })
+    Ok(Encoded { format, digest: Digest::of(&json), payload: zstd::bulk::compress(&json, 3)? })
 }
 
 /// Unpacks a bundle.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::mapping::{Change, Expression, RequestTarget, ResponseHeader, Source};
+use crate::route::Refusal;
 use crate::subtype::Subtype;
 
 /// What stands behind a route. A kind this reader does not know reads as `Unknown`, and its route answers 500.
@@ -277,6 +278,9 @@ pub enum BackendTarget {
         /// Protocol spoken.
         scheme: Scheme,
     },
+    /// Nowhere: what is written may not be called, and every route that would answers 500. A function's entry says so
+    /// instead of being absent, since an absent one is Amazon's.
+    Refused(Refusal),
 }
 
 /// Reads a map by status. What is read for a variant that may be unknown keeps its keys as text.

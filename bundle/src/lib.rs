@@ -28,7 +28,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 pub use api_key::{ApiKey, KeyDigest, KeyShard, KeysBundle};
-pub use codec::{DecodeError, EncodeError, Encoded, FORMAT, decode, encode};
+pub use codec::{DecodeError, EncodeError, Encoded, FORMAT, WRITTEN, decode, encode};
 pub use digest::Digest;
 pub use host::{BasePath, Certificate, HostBundle, HostTable};
 pub use stage::{ApiIdentity, ApiKind, StageBundle, StageKey};

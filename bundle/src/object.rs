@@ -61,6 +61,10 @@ pub struct Index {
     /// once and kept while it says the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pin: Option<String>,
+    /// Namespace and name of the Secret that a host's certificate is from: while that is missing, what it was last goes
+    /// on being shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
     /// Names of the Secrets that hold the payload, in order; none when it stands beside the index.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<String>,
@@ -194,7 +198,15 @@ mod tests {
     fn index() -> Index {
         let key = StageKey { namespace: "shop".to_owned(), name: "orders-prod".to_owned() };
         let subject = Subject::Stage(key);
-        Index { subject, format: 1, digest: Digest::of(b"x"), deployment: Some(7), pin: None, parts: Vec::new() }
+        Index {
+            subject,
+            format: 1,
+            digest: Digest::of(b"x"),
+            deployment: Some(7),
+            pin: None,
+            certificate: None,
+            parts: Vec::new(),
+        }
     }
 
     #[test]

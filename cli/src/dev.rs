@@ -148,6 +148,7 @@ fn start(dev: &Dev, authority: Authority) -> anyhow::Result<Proxy> {
         services: dev.service_map(),
         endpoints: Default::default(),
         egress: Default::default(),
+        trusted_hops: 0,
         lends_aws_credentials: Default::default(),
     };
     Proxy::start(options).map_err(|error| match error {

@@ -47,11 +47,12 @@ fn measure(name: &str, text: &str) {
         access_key: None,
         account_id: gateway.account_id.clone(),
         region: gateway.region.clone(),
+        grants: Default::default(),
         findings: Vec::new(),
     };
     let unit = compile_stage(&inputs);
     let compiled = start.elapsed();
-    let linked = link([&unit], Default::default(), &gateway);
+    let linked = link([&unit], Default::default(), &gateway, &Default::default());
     let total = start.elapsed();
     println!(
         "{name}: {} bytes, {} routes, {} findings, {ambiguities} ambiguities, {} hosts; parse {parsed:.0?}, digest {:.0?}, \

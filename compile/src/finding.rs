@@ -136,7 +136,7 @@ reasons! {
     NotServedYet "Understood, and not served yet.",
     // Backends.
     InvalidBackend "A backend that cannot be reached as written.",
-    CrossNamespaceBackend "A Service in another namespace.",
+    RefNotPermitted "No ReferenceGrant allows the reference to another namespace.",
     // Stages.
     ApiNotFound "The ApiDefinition is not there.",
     ApiNotCompiled "The ApiDefinition has errors of its own.",

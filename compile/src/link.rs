@@ -9,7 +9,8 @@ use bundle::{BasePath, BundleSet, HostBundle, HostTable, StageKey, Stamped};
 use crate::callers::Callers;
 use crate::finding::{Finding, Findings, ObjectRef, Reason, Severity};
 use crate::gateway::Gateway;
-use crate::unit::{HostClaim, Unit};
+use crate::grant::{Grants, permits_host};
+use crate::unit::{HostClaim, TlsSettings, Unit};
 use crate::world::ObjectKey;
 
 /// What one gateway serves.
@@ -19,16 +20,24 @@ pub struct Linked {
     pub set: BundleSet,
     /// Conflicts between Stages, and what was found about their callers; sorted.
     pub findings: Vec<Finding>,
+    /// Secrets that the certificates of custom hosts are to come from, by host; also of those that are not there.
+    pub certificates: BTreeMap<String, ObjectKey>,
 }
 
 /// A custom host and who asks for it.
 type Claims<'a> = BTreeMap<&'a str, Vec<(&'a Unit, &'a HostClaim)>>;
 
-/// Joins the Stages of one gateway, and who may call them. For a Stage that did not compile the caller passes the last unit that did; a unit
-/// without a bundle only keeps its names.
-pub fn link<'a>(units: impl IntoIterator<Item = &'a Unit>, callers: Callers, gateway: &Gateway) -> Linked {
+/// Joins the Stages of one gateway, and who may call them. For a Stage that did not compile the caller passes the last
+/// unit that did; a unit without a bundle only keeps its names. `grants` say which host's owner lets other namespaces
+/// claim it too.
+pub fn link<'a>(
+    units: impl IntoIterator<Item = &'a Unit>,
+    callers: Callers,
+    gateway: &Gateway,
+    grants: &Grants,
+) -> Linked {
     let Callers { plans, keys, findings } = callers;
-    let mut linker = Linker { gateway, findings };
+    let mut linker = Linker { gateway, grants, findings, certificates: BTreeMap::new() };
     let mut units: Vec<&Unit> = units.into_iter().filter(|unit| linker.serves(unit)).collect();
     // The older claim wins, and of equally old ones the first by name: no restart changes the winner.
     let age = |unit: &Unit| (unit.created.is_none(), unit.created.clone(), unit.key.clone());
@@ -58,12 +67,15 @@ pub fn link<'a>(units: impl IntoIterator<Item = &'a Unit>, callers: Callers, gat
     linker.findings.sort();
     linker.findings.dedup();
     let hosts = hosts.into_values().map(Stamped::new).collect();
-    Linked { set: BundleSet { stages, hosts, plans, keys }, findings: linker.findings }
+    let Linker { findings, certificates, .. } = linker;
+    Linked { set: BundleSet { stages, hosts, plans, keys }, findings, certificates }
 }
 
 struct Linker<'g> {
     gateway: &'g Gateway,
+    grants: &'g Grants,
     findings: Vec<Finding>,
+    certificates: BTreeMap<String, ObjectKey>,
 }
 
 impl Linker<'_> {
@@ -101,9 +113,20 @@ impl Linker<'_> {
         let mut base_paths: BTreeMap<&str, &Unit> = BTreeMap::new();
         let mut accepted: Vec<(&Unit, &HostClaim)> = Vec::new();
         for (unit, claim) in claims {
-            if unit.key.namespace != owner {
-                let text = format!("`{host}` belongs to namespace `{owner}`, whose Stage is the oldest to claim it");
+            let guest = unit.key.namespace != owner;
+            if guest && !self.consents(owner, unit, claims) {
+                let text = format!(
+                    "`{host}` belongs to namespace `{owner}`, whose Stage is the oldest to claim it; no ReferenceGrant \
+                     there consents"
+                );
                 self.conflict(unit, claim, "/name", text);
+                continue;
+            }
+            if guest && claim.tls != TlsSettings::default() {
+                // A guest's settings must not decide about the owner's host, nor take it down.
+                let text = format!("`{host}` belongs to namespace `{owner}`, which gives it `tls` and `clientCA`");
+                let at = format!("/spec/hosts/{}", claim.index);
+                self.report(unit, Reason::HostDisagreement, at, text);
                 continue;
             }
             match base_paths.get(claim.base_path.as_str()) {
@@ -113,7 +136,9 @@ impl Linker<'_> {
                 }
                 _ => {
                     base_paths.insert(&claim.base_path, unit);
-                    accepted.push((unit, claim));
+                    if !guest {
+                        accepted.push((unit, claim));
+                    }
                 }
             }
         }
@@ -129,6 +154,10 @@ impl Linker<'_> {
             }
             refuse = Some(Refusal { reason: Reason::HostDisagreement.as_str().to_owned(), message: text });
             certificate = Certificate::Local;
+        }
+        let secret = accepted.first().filter(|_| agreed).and_then(|(_, claim)| claim.tls.certificate.as_ref());
+        if let Some(secret) = secret {
+            self.certificates.insert(host.to_owned(), ObjectKey::new(owner, secret));
         }
         let served = base_paths.into_iter().filter(|(_, unit)| unit.bundle.is_some());
         let base_paths =
@@ -149,6 +178,13 @@ impl Linker<'_> {
         if let Some(table) = table {
             hosts.insert("*".to_owned(), plain_host("*".to_owned(), table));
         }
+    }
+
+    /// Whether the owner of a host lets a Stage of another namespace claim it.
+    fn consents(&self, owner: &str, guest: &Unit, claims: &[(&Unit, &HostClaim)]) -> bool {
+        permits_host(self.grants, owner, &guest.key.namespace, |stage| {
+            claims.iter().any(|(unit, _)| unit.key.namespace == owner && unit.key.name == stage)
+        })
     }
 
     fn conflict(&mut self, unit: &Unit, claim: &HostClaim, field: &str, text: String) {

@@ -17,8 +17,6 @@ pub enum Feature {
     FirehoseProxy,
     /// A `uri` that is a load balancer's ARN.
     VpcLinkListener,
-    /// A Service in another namespace.
-    CrossNamespaceBackend,
     /// `connectionType: VPC_LINK` and its companions.
     VpcLink,
     /// `x-amazon-apigateway-api-key-source: AUTHORIZER`.
@@ -80,7 +78,6 @@ gaps! {
     CallerCredentials Refuse "calls with the caller's own credentials (arn:aws:iam::*:user/*)",
     FirehoseProxy Refuse "the AWS_PROXY integration of a Firehose stream",
     VpcLinkListener Refuse "a VPC link to a listener's ARN",
-    CrossNamespaceBackend Refuse "a Service in another namespace (it needs a ReferenceGrant)",
     // What the rest is useful without.
     VpcLink Ignore "the VPC link (its uri is called directly)",
     PrivateEndpoint Ignore "a private endpoint (who reaches the gateway is the network's matter)",

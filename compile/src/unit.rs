@@ -8,8 +8,10 @@ use bundle::stage::Canary;
 use bundle::{ApiIdentity, Digest, StageBundle, StageKey, Stamped};
 
 use crate::finding::{Finding, Findings, ObjectRef, Reason, Severity};
+use crate::grant::{self, Grants, Holder, Withheld};
 use crate::ident;
 use crate::lower::{self, api::Api, stage::Settings};
+use crate::read::escape;
 use crate::world::contract::CompiledApi;
 use crate::world::{CanaryInputs, Contract, ObjectKey, StageInputs};
 
@@ -87,6 +89,7 @@ pub fn compile_stage(inputs: &StageInputs) -> Unit {
     let bundle = api.as_ref().and_then(|api| {
         let mut bundle = stage_bundle(inputs, &settings, contract, api, inputs.deployment);
         bundle.canary = canary(inputs, &settings, &mut findings).map(Box::new);
+        withhold(&mut bundle, contract, &inputs.grants, &mut findings);
         encoded(bundle, &mut findings)
     });
     let compiled = !findings.has_errors();
@@ -159,6 +162,25 @@ fn canary(inputs: &StageInputs, settings: &Settings, findings: &mut Findings) ->
     stage.variables.extend(own);
     let use_stage_cache = written.use_stage_cache.unwrap_or(false);
     Some(Canary { percent: written.percent, use_stage_cache, stage })
+}
+
+/// Takes out what no ReferenceGrant allows. A warning, not an error: what was served before must not go on.
+fn withhold(bundle: &mut StageBundle, contract: &Contract, grants: &Grants, findings: &mut Findings) {
+    for Withheld { of, refusal } in grant::withhold(bundle, grants) {
+        let text = refusal.message;
+        match of {
+            Holder::Function(name) => {
+                let at = format!("/spec/functions/{}/service/namespace", escape(&name));
+                findings.object(Severity::Warning, Reason::RefNotPermitted, at, text);
+            }
+            Holder::Backend => {
+                let mut found = Findings::new(contract.api.object("ApiDefinition"));
+                let at = "/spec/backend/service/namespace";
+                found.object(Severity::Warning, Reason::RefNotPermitted, at, text);
+                findings.extend(found.into_sorted());
+            }
+        }
+    }
 }
 
 /// The bundle with its digest, unless it is larger than a proxy reads.

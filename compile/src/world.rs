@@ -15,6 +15,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 
 use crate::finding::{Finding, Findings, ObjectRef, Reason, Severity};
 use crate::gateway::Gateway;
+use crate::grant::{self, Grants};
 
 pub use api_key::ApiKeys;
 pub use contract::{Contract, Origin};
@@ -58,6 +59,8 @@ pub struct World {
     pub stages: BTreeMap<ObjectKey, Arc<Stage>>,
     /// UsagePlans.
     pub usage_plans: BTreeMap<ObjectKey, Arc<UsagePlan>>,
+    /// ReferenceGrants of the Gateway API.
+    pub reference_grants: Grants,
     /// Secrets; `stringData` counts as it does for the API server.
     pub secrets: BTreeMap<ObjectKey, Arc<Secret>>,
     /// What counts of the Secrets that hold API keys.
@@ -85,6 +88,8 @@ pub struct StageInputs {
     pub certificates: BTreeMap<String, Certificate>,
     /// The access key of `aws.credentials`, if the Secret holds one.
     pub access_key: Option<AccessKey>,
+    /// ReferenceGrants that let objects of its namespace refer to others.
+    pub grants: Grants,
     /// Account id and region, where the Stage sets none.
     pub account_id: String,
     /// See `account_id`.
@@ -184,6 +189,7 @@ pub fn attach_stage(
         canary: CanaryInputs::None,
         certificates,
         access_key,
+        grants: grant::of_namespace(&world.reference_grants, &key.namespace),
         account_id: gateway.account_id.clone(),
         region: gateway.region.clone(),
         findings: findings.into_sorted(),
@@ -224,7 +230,11 @@ fn certificates(
         let Some(tls) = &host.tls else { continue };
         let pointer = format!("/spec/hosts/{index}/tls/secretName");
         let Some(secret) = world.secrets.get(&stage.sibling(&tls.secret_name)) else {
-            let text = format!("there is no Secret `{}`; a certificate of the gateway's own is shown", tls.secret_name);
+            let text = format!(
+                "there is no Secret `{}`; the last certificate that came from there goes on being shown, else one of \
+                 the gateway's own",
+                tls.secret_name
+            );
             findings.object(Severity::Warning, Reason::SecretNotFound, pointer, text);
             continue;
         };
@@ -297,6 +307,8 @@ impl StageInputs {
             CanaryInputs::Promoted => Some((0, None)),
         };
         let rest = (&self.key, &self.created, self.deployment, &self.contract.digest, certificates, access_key);
-        Digest::of_value(&(&*self.spec, rest, canary, &self.account_id, &self.region, findings))
+        // Grants by what they say: who said it is no input.
+        let grants: Vec<_> = self.grants.iter().map(|(key, grant)| (&key.namespace, &**grant)).collect();
+        Digest::of_value(&(&*self.spec, rest, canary, &self.account_id, &self.region, findings, grants))
     }
 }

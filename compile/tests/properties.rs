@@ -78,7 +78,7 @@ proptest! {
     fn nothing_panics_and_everything_travels(document in spoilt()) {
         let unit = compile_value(document);
         if let Some(stage) = &unit.bundle {
-            let encoded = bundle::encode(&**stage).unwrap();
+            let encoded = bundle::encode(&**stage, bundle::FORMAT).unwrap();
             let decoded: bundle::StageBundle = bundle::decode(&encoded).unwrap();
             prop_assert_eq!(&decoded, &**stage);
             prop_assert_eq!(&encoded.digest, &stage.digest);

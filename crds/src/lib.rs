@@ -9,6 +9,7 @@ pub mod backend;
 pub mod methods;
 mod pattern;
 pub mod reference;
+pub mod reference_grant;
 pub mod stage;
 pub mod usage_plan;
 

@@ -62,21 +62,23 @@ impl Certificates {
         Self { client, namespace, issuer: None, leaves: HashMap::new() }
     }
 
-    /// The certificate of a host that brings none.
+    /// The certificate that a gateway has for all its hosts, if it has one.
+    ///
+    /// # Errors
+    /// When its Secret cannot be read, or holds none.
+    pub async fn of_gateway(&self, gateway: &GatewayConfig) -> Result<Option<Certificate>, CertificateError> {
+        let Some(own) = &gateway.default_tls else { return Ok(None) };
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &own.namespace);
+        let secret = secrets.get_opt(&own.secret_name).await?;
+        let none = || CertificateError::Secret(format!("{}/{}", own.namespace, own.secret_name));
+        secret.as_ref().and_then(pem).map(Some).ok_or_else(none)
+    }
+
+    /// The local CA's certificate of a host.
     ///
     /// # Errors
     /// When a Secret cannot be read or written, or holds none.
-    pub async fn for_host(
-        &mut self,
-        gateway: &GatewayConfig,
-        host: &HostBundle,
-    ) -> Result<Certificate, CertificateError> {
-        if let Some(own) = &gateway.default_tls {
-            let name = format!("{}/{}", own.namespace, own.secret_name);
-            let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &own.namespace);
-            let secret = secrets.get_opt(&own.secret_name).await?;
-            return secret.as_ref().and_then(pem).ok_or(CertificateError::Secret(name));
-        }
+    pub async fn for_host(&mut self, host: &HostBundle) -> Result<Certificate, CertificateError> {
         self.leaf(&subject(host)).await
     }
 

@@ -5,6 +5,7 @@
 //! refers to them, so that memory follows what is used. Only Secrets of API keys come whole, and nothing but the
 //! digests of the keys is kept of them.
 
+mod grants;
 mod patience;
 mod watch;
 
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use compile::world::ApiKeys;
 use compile::{ObjectKey, World};
+use crds::reference_grant::ReferenceGrant;
 use crds::{ApiDefinition, Stage, UsagePlan};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client};
@@ -75,6 +77,17 @@ impl Cluster {
         }
         set(&mut self.world.api_keys, key, keys);
         true
+    }
+
+    /// A ReferenceGrant is there, or is not. The one before, and true if it says something else.
+    pub fn reference_grant(
+        &mut self,
+        key: &ObjectKey,
+        object: Option<ReferenceGrant>,
+    ) -> (Option<Arc<ReferenceGrant>>, bool) {
+        let before = set(&mut self.world.reference_grants, key, object);
+        let changed = before.as_ref() != self.world.reference_grants.get(key);
+        (before, changed)
     }
 
     /// A ConfigMap or Secret has this resource version, or is gone. True when its body was in use.

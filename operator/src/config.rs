@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use compile::Gateway;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 /// The file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -46,9 +47,19 @@ pub struct GatewayConfig {
     /// Namespaces whose Stages may use the proxies' own AWS credentials. Enforced by the proxies too.
     #[serde(default)]
     pub aws_credential_namespaces: BTreeSet<String>,
+    /// How many proxies stand in front of the gateway's: so many entries of `X-Forwarded-For`, from its end, are believed.
+    /// Enforced by the proxies, which get it as an argument. Default 0: the client is whoever connects.
+    #[serde(default)]
+    pub trusted_hops: u8,
     /// Stages whose bundle is also written beside them, for a sidecar.
     #[serde(default)]
     pub sidecars: Vec<Sidecar>,
+    /// Refused with a word: a limit that is written must not be ignored.
+    #[serde(default, deserialize_with = "throttle")]
+    throttle: (),
+    /// Refused with a word, as `throttle` is.
+    #[serde(default, deserialize_with = "store")]
+    store: (),
 }
 
 /// A label selector; only labels by equality.
@@ -110,6 +121,14 @@ pub enum ConfigError {
         /// What is wrong, with its line.
         message: String,
     },
+}
+
+fn throttle<'de, D: Deserializer<'de>>(_: D) -> Result<(), D::Error> {
+    Err(D::Error::custom("`throttle`: rate limits of a gateway are not served yet; remove the field"))
+}
+
+fn store<'de, D: Deserializer<'de>>(_: D) -> Result<(), D::Error> {
+    Err(D::Error::custom("`store`: a store that proxies share is not served yet; remove the field"))
 }
 
 fn admin_port() -> u16 {
@@ -202,7 +221,7 @@ gateways:
     fn a_gateway_has_defaults() {
         let config = Config::parse(MINIMAL).unwrap();
         let gateway = config.gateway("default").unwrap();
-        assert_eq!((gateway.admin_port, gateway.region.as_str()), (8444, "us-east-1"));
+        assert_eq!((gateway.admin_port, gateway.region.as_str(), gateway.trusted_hops), (8444, "us-east-1", 0));
         assert_eq!(gateway.selector.text(), "app=proxy");
         assert_eq!(config.bundle_namespaces().into_iter().collect::<Vec<_>>(), ["bundles"]);
         assert!(config.gateway("other").is_none());
@@ -212,6 +231,10 @@ gateways:
     fn what_is_wrong_is_told_with_its_place() {
         for (text, told) in [
             (MINIMAL.replace("baseDomain", "basedomain"), "basedomain"),
+            (format!("{MINIMAL}  throttle: {{rate: 100, burst: 10}}\n"), "`throttle`: rate limits"),
+            (format!("{MINIMAL}  store: redis://cache:6379\n"), "`store`: a store"),
+            (format!("{MINIMAL}  store: none\n"), "line 7"),
+            (format!("{MINIMAL}  trustedHops: -1\n"), "line 7"),
             (MINIMAL.replace("{app: proxy}", "{}"), "gateways[0].selector.matchLabels"),
             (format!("{MINIMAL}{}", MINIMAL.replace("gateways:\n", "")), "gateways[1].name"),
         ] {

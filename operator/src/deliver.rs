@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bundle::object::{GATEWAY_LABEL, INDEX_TYPE, Index, KIND_LABEL, PART_TYPE, PAYLOAD_KEY, Packed, Subject};
 use bundle::{
-    DecodeError, Digest, EncodeError, FORMAT, HostBundle, KeysBundle, PlanBundle, StageBundle, Stamped, decode, encode,
+    DecodeError, Digest, EncodeError, HostBundle, KeysBundle, PlanBundle, StageBundle, Stamped, decode, encode,
 };
 use compile::ObjectKey;
 use k8s_openapi::ByteString;
@@ -16,10 +16,16 @@ use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 
 use crate::collect::KnownIndex;
+use crate::format::Choice;
 use crate::history::is_conflict;
 
 /// Annotation of an index: what it is about, for people.
 const SUBJECT: &str = "stagegate.dev/subject";
+
+/// End of the name of a Secret for sidecars; before it stands the Stage's.
+pub const BESIDE: &str = "-stagegate-bundle";
+/// Label of a Secret for sidecars: the gateway in whose configuration they are.
+pub const SIDECAR_LABEL: &str = "stagegate.dev/sidecar";
 
 /// A bundle that shall be in the cluster.
 #[derive(Clone, Debug)]
@@ -32,6 +38,8 @@ pub struct Wanted {
     pub deployment: Option<u64>,
     /// What the pin's annotation said.
     pub pin: Option<String>,
+    /// Namespace and name of the Secret that a host's certificate is from.
+    pub certificate: Option<String>,
     /// The bundle.
     pub content: Content,
 }
@@ -58,6 +66,9 @@ pub enum DeliverError {
     /// It cannot be packed.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    /// This operator leads no longer.
+    #[error("another operator leads")]
+    Deposed,
     /// The Secret is another one than was seen: it is looked at again.
     #[error("the Secret changed meanwhile")]
     Conflict,
@@ -90,29 +101,32 @@ impl Content {
 }
 
 impl Wanted {
-    /// Whether this is what an index says.
-    pub fn is_delivered(&self, known: &KnownIndex) -> bool {
+    /// Whether this is what an index says, in a format that can stay.
+    pub fn is_delivered(&self, known: &KnownIndex, choice: &Choice) -> bool {
         let Some(index) = &known.index else { return false };
         known.gateway == self.gateway
             && index.digest == *self.content.digest()
             && index.deployment == self.deployment
             && index.pin == self.pin
+            && index.certificate == self.certificate
+            && choice.reads(index.format)
     }
 
     /// The index and parts.
-    fn pack(&self) -> Result<(Index, Packed), EncodeError> {
+    fn pack(&self, format: u32) -> Result<(Index, Packed), EncodeError> {
         let encoded = match &self.content {
-            Content::Stage(bundle) => encode(&*bundle.content)?,
-            Content::Host(bundle) => encode(&*bundle.content)?,
-            Content::Plan(bundle) => encode(&*bundle.content)?,
-            Content::Keys(bundle) => encode(&*bundle.content)?,
+            Content::Stage(bundle) => encode(&*bundle.content, format)?,
+            Content::Host(bundle) => encode(&*bundle.content, format)?,
+            Content::Plan(bundle) => encode(&*bundle.content, format)?,
+            Content::Keys(bundle) => encode(&*bundle.content, format)?,
         };
         let index = Index {
             subject: self.subject.clone(),
-            format: FORMAT,
+            format: encoded.format,
             digest: encoded.digest,
             deployment: self.deployment,
             pin: self.pin.clone(),
+            certificate: self.certificate.clone(),
             parts: Vec::new(),
         };
         let packed = index.clone().pack(encoded.payload);
@@ -129,8 +143,9 @@ impl Wanted {
         client: &Client,
         key: &ObjectKey,
         known: Option<&KnownIndex>,
+        format: u32,
     ) -> Result<KnownIndex, DeliverError> {
-        let (index, packed) = self.pack()?;
+        let (index, packed) = self.pack(format)?;
         let secrets: Api<Secret> = Api::namespaced(client.clone(), &key.namespace);
         for (name, payload) in packed.parts {
             let data = BTreeMap::from([(PAYLOAD_KEY.to_owned(), payload)]);
@@ -163,6 +178,7 @@ impl Wanted {
     }
 
     /// A sidecar's Secret beside the Stage: its index and payload, and those of its callers, under names of their own.
+    /// Its resource version.
     ///
     /// # Errors
     /// When the bundle is too large for one Secret, or the API server refuses it.
@@ -171,12 +187,13 @@ impl Wanted {
         client: &Client,
         stage: &ObjectKey,
         callers: &[&Self],
-    ) -> Result<(), DeliverError> {
-        let name = format!("{}-stagegate-bundle", stage.name);
+        format: u32,
+    ) -> Result<String, DeliverError> {
+        let name = format!("{}{BESIDE}", stage.name);
         let secrets: Api<Secret> = Api::namespaced(client.clone(), &stage.namespace);
         let mut data = BTreeMap::new();
         for wanted in std::iter::once(&self).chain(callers) {
-            let (_, packed) = wanted.pack()?;
+            let (_, packed) = wanted.pack(format)?;
             if !packed.parts.is_empty() {
                 return Err(EncodeError::TooLarge(packed.parts.values().map(Vec::len).sum()).into());
             }
@@ -187,11 +204,12 @@ impl Wanted {
             data.extend(packed.index.into_iter().map(|(entry, bytes)| (format!("{name}.{entry}"), bytes)));
         }
         let mut secret = self.secret(&stage.namespace, &name, self.subject.kind(), INDEX_TYPE, data);
-        // The proxies of gateways do not look here, and the label would tell them to.
-        secret.metadata.labels = None;
+        // The proxies of gateways do not look here, and their label would tell them to.
+        secret.metadata.labels = Some(BTreeMap::from([(SIDECAR_LABEL.to_owned(), self.gateway.clone())]));
         let known = secrets.get_opt(&name).await?;
-        if known.as_ref().is_some_and(|known| known.data == secret.data) {
-            return Ok(());
+        let same = |known: &Secret| known.data == secret.data && known.metadata.labels == secret.metadata.labels;
+        if let Some(known) = known.as_ref().filter(|known| same(known)) {
+            return Ok(known.metadata.resource_version.clone().unwrap_or_default());
         }
         let written = match known.and_then(|known| known.metadata.resource_version) {
             Some(version) => {
@@ -201,7 +219,7 @@ impl Wanted {
             None => secrets.create(&PostParams::default(), &secret).await,
         };
         match written {
-            Ok(_) => Ok(()),
+            Ok(secret) => Ok(secret.metadata.resource_version.unwrap_or_default()),
             Err(error) if is_conflict(&error) => Err(DeliverError::Conflict),
             Err(error) => Err(error.into()),
         }
@@ -223,13 +241,13 @@ impl Wanted {
     }
 }
 
-/// Deletes an index Secret, if it is the one that was seen. One that is gone already is no error.
+/// Deletes a Secret, if it is the one that was seen. One that is gone already is no error.
 ///
 /// # Errors
 /// When the API server refuses it, or the Secret is another one.
-pub async fn remove(client: &Client, key: &ObjectKey, known: &KnownIndex) -> Result<(), kube::Error> {
+pub async fn remove(client: &Client, key: &ObjectKey, version: &str) -> Result<(), kube::Error> {
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &key.namespace);
-    let seen = Preconditions { resource_version: Some(known.version.clone()), uid: None };
+    let seen = Preconditions { resource_version: Some(version.to_owned()), uid: None };
     let parameters = DeleteParams { preconditions: Some(seen), ..DeleteParams::default() };
     match secrets.delete(&key.name, &parameters).await {
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),

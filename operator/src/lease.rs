@@ -1,8 +1,11 @@
 //! Leadership by a Lease: held for 10 s, renewed every 2 s, given up after 7 s without renewal, released at the end.
+//! Followers look every second: a leader that vanishes without a word is followed 12 s later at the latest, while the API
+//! server answers.
 //!
 //! As in client-go, what counts is how long the holder's record has not changed by our own clock, never the time written
 //! in it.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -17,6 +20,32 @@ use crate::collect::Event;
 const HELD: Duration = Duration::from_secs(10);
 const RENEW: Duration = Duration::from_secs(2);
 const GIVE_UP: Duration = Duration::from_secs(7);
+/// How often one who does not lead looks.
+const LOOK: Duration = Duration::from_secs(1);
+/// Longest time of one attempt.
+const ATTEMPT: Duration = Duration::from_secs(2);
+
+/// Until when this operator may write, as the Lease's task last renewed it. A process that stood still finds that its
+/// time is over before the task could say so.
+#[derive(Clone, Default)]
+pub struct Tenure(Arc<Mutex<Option<Instant>>>);
+
+impl Tenure {
+    /// Whether this operator leads at this moment.
+    pub fn holds(&self) -> bool {
+        self.place().is_some_and(|until| Instant::now() < until)
+    }
+
+    /// The Lease was renewed by an attempt that began then; `None`: it is somebody else's.
+    fn renewed(&self, at: Option<Instant>) {
+        *self.place() = at.map(|at| at + GIVE_UP);
+    }
+
+    fn place(&self) -> MutexGuard<'_, Option<Instant>> {
+        // Nothing panics while it is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Who campaigns, and for what.
 pub struct Campaign {
@@ -39,6 +68,7 @@ enum Outcome {
 pub async fn campaign(
     client: Client,
     campaign: Campaign,
+    tenure: Tenure,
     events: mpsc::UnboundedSender<Event>,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -47,16 +77,19 @@ pub async fn campaign(
     let mut leads = false;
     let mut renewed = Instant::now();
     loop {
-        let attempt = tokio::time::timeout(RENEW, attempt(&leases, &campaign, &mut seen)).await;
+        let began = Instant::now();
+        let attempt = tokio::time::timeout(ATTEMPT, attempt(&leases, &campaign, &mut seen)).await;
         match attempt {
             Ok(Ok(Outcome::Held)) => {
-                renewed = Instant::now();
+                renewed = began;
+                tenure.renewed(Some(began));
                 if !std::mem::replace(&mut leads, true) {
                     tracing::info!(identity = campaign.identity, "leads");
                     events.send(Event::Leads(true)).ok();
                 }
             }
             Ok(Ok(Outcome::Other)) => {
+                tenure.renewed(None);
                 if std::mem::take(&mut leads) {
                     tracing::warn!("somebody else leads now");
                     events.send(Event::Leads(false)).ok();
@@ -70,13 +103,14 @@ pub async fn campaign(
             tracing::warn!("leadership is given up: the Lease could not be renewed");
             events.send(Event::Leads(false)).ok();
         }
-        let pause = tokio::time::sleep(RENEW);
+        let pause = tokio::time::sleep(if leads { RENEW } else { LOOK });
         tokio::select! {
             () = pause => {}
             // Its sender being gone means the same.
             _ = stop.changed() => break,
         }
     }
+    tenure.renewed(None);
     if leads && let Err(error) = release(&leases, &campaign).await {
         tracing::warn!(%error, "the Lease could not be released; it runs out by itself");
     }
@@ -171,6 +205,19 @@ mod tests {
         assert!(!seen.has_expired(&spec(0), start + Duration::from_secs(9)));
         assert!(seen.has_expired(&spec(0), start + Duration::from_secs(10)));
         assert!(!seen.has_expired(&spec(2), start + Duration::from_secs(11)), "it was renewed");
+    }
+
+    #[test]
+    fn a_tenure_ends_by_itself() {
+        let tenure = Tenure::default();
+        assert!(!tenure.holds());
+        tenure.renewed(Some(Instant::now()));
+        assert!(tenure.holds());
+        tenure.renewed(Instant::now().checked_sub(GIVE_UP));
+        assert!(!tenure.holds());
+        tenure.renewed(Some(Instant::now()));
+        tenure.renewed(None);
+        assert!(!tenure.holds());
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod certificates;
 pub mod collect;
 pub mod deliver;
 pub mod deploy;
+pub mod format;
 pub mod history;
 pub mod program;
 pub mod report;

@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::Parser;
 use operator::collect::Event;
 use operator::config::Config;
-use operator::lease::{Campaign, campaign};
+use operator::lease::{Campaign, Tenure, campaign};
 use operator::operator::{Operator, Settings};
 use operator::serve::{Vitals, serve};
 use tokio::signal::unix::{SignalKind, signal};
@@ -74,13 +74,14 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let (events, inbox) = mpsc::unbounded_channel();
     let (stop, stopped) = watch::channel(false);
     let lease = Campaign { namespace: namespace.clone(), lease: arguments.lease_name, identity: identity.clone() };
-    let holding = tokio::spawn(campaign(client.clone(), lease, events.clone(), stopped));
+    let tenure = Tenure::default();
+    let holding = tokio::spawn(campaign(client.clone(), lease, tenure.clone(), events.clone(), stopped));
     tokio::spawn(follow(arguments.config, config.clone(), events.clone()));
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let settings = Settings { namespace, namespaces: arguments.namespaces, identity };
     // Every write is one whole request, so a pass may end between any two.
     tokio::select! {
-        () = Operator::new(client, watching, config, settings, vitals, events).run(inbox) => {}
+        () = Operator::new(client, watching, config, settings, tenure, vitals, events).run(inbox) => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }

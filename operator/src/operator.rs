@@ -4,6 +4,7 @@
 //! writes what differs from what is in the cluster; what else is told meanwhile waits for the next pass. There is no
 //! pause for changes to gather: those that are there already share a pass.
 
+mod beside;
 mod callers;
 mod delivering;
 mod pass;
@@ -16,9 +17,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use bundle::{Digest, StageKey};
+use bundle::{StageKey, WRITTEN};
 use compile::world::{api_of, config_maps_of, secrets_of};
 use compile::{Contract, ObjectKey};
+use crds::reference_grant::ReferenceGrant;
 use kube::Client;
 use kube::runtime::events::Reporter;
 use tokio::sync::mpsc;
@@ -29,7 +31,9 @@ use crate::certificates::Certificates;
 use crate::collect::{Change, Cluster, Event, Kind, KnownIndex, Pod, Watches};
 use crate::config::Config;
 use crate::deliver::Wanted;
+use crate::format::{Choice, Reader, choose};
 use crate::history::{self, Deployments};
+use crate::lease::Tenure;
 use crate::program::{Hosts, Program};
 use crate::serve::Vitals;
 
@@ -74,6 +78,7 @@ pub struct Operator {
     loaded: BTreeMap<(String, String), Loaded>,
 
     leads: bool,
+    tenure: Tenure,
     /// APIs to decide about and to compile.
     dirty: BTreeSet<ObjectKey>,
     /// The next pass goes over everything, even if there is no API.
@@ -92,8 +97,10 @@ pub struct Operator {
     hosts_due: bool,
     /// What shall be in the cluster.
     wanted: BTreeMap<ObjectKey, Wanted>,
-    /// Digests of what was written for sidecars.
-    beside: HashMap<StageKey, Digest>,
+    /// Secrets for sidecars.
+    beside: beside::Beside,
+    /// In which format bundles are written, by gateway.
+    formats: BTreeMap<String, Choice>,
     /// Why a bundle could not be written.
     undelivered: BTreeMap<ObjectKey, String>,
     reports: reporting::Reports,
@@ -111,6 +118,7 @@ impl Operator {
         watching: Client,
         config: Config,
         settings: Settings,
+        tenure: Tenure,
         vitals: Arc<Vitals>,
         events: mpsc::UnboundedSender<Event>,
     ) -> Self {
@@ -129,6 +137,7 @@ impl Operator {
             pods: BTreeMap::new(),
             loaded: BTreeMap::new(),
             leads: false,
+            tenure,
             dirty: BTreeSet::new(),
             full: false,
             again: Again::default(),
@@ -139,7 +148,8 @@ impl Operator {
             hosts: Hosts::default(),
             hosts_due: true,
             wanted: BTreeMap::new(),
-            beside: HashMap::new(),
+            beside: beside::Beside::default(),
+            formats: BTreeMap::new(),
             undelivered: BTreeMap::new(),
             reports: reporting::Reports::default(),
             swept: Instant::now(),
@@ -194,7 +204,7 @@ impl Operator {
             self.dirty.extend(due);
             self.pass().await;
         }
-        if self.leads {
+        if self.may_write() {
             self.report();
             if self.swept.elapsed() >= SWEEP_EVERY {
                 self.swept = Instant::now();
@@ -229,6 +239,7 @@ impl Operator {
                     None => drop(self.loaded.remove(&(gateway.clone(), pod))),
                 }
                 self.reports.gateway(&gateway);
+                self.choose_format(&gateway);
             }
             // It is looked at again: what it says may have become another.
             Event::Unwritten(kind, key) => match kind {
@@ -245,6 +256,7 @@ impl Operator {
                 self.wanted.clear();
                 self.hosts_due = true;
                 self.pods.clear();
+                self.formats.clear();
                 self.everything();
                 self.follow_pods();
             }
@@ -305,6 +317,7 @@ impl Operator {
                     self.callers.changed(&key.namespace);
                 }
             }
+            Change::ReferenceGrant(key, object) => self.reference_grant(&key, object.map(|object| *object)),
             Change::Unreadable(kind, key, error) => {
                 tracing::error!(kind, %key, error, "an object cannot be read; what it was stays");
                 self.cluster.unreadable.insert((kind, key), error);
@@ -321,9 +334,56 @@ impl Operator {
                     }
                 }
                 self.reports.gateway(&gateway);
+                self.choose_format(&gateway);
                 self.follow_pods();
             }
         }
+    }
+
+    /// A grant is there, or is gone: what it is about is looked at again.
+    fn reference_grant(&mut self, key: &ObjectKey, object: Option<ReferenceGrant>) {
+        let (before, changed) = self.cluster.reference_grant(key, object);
+        if !changed {
+            return;
+        }
+        let after = self.cluster.world.reference_grants.get(key);
+        let from = before.iter().chain(after).flat_map(|grant| &grant.spec.from);
+        let namespaces: BTreeSet<&str> = from.map(|from| from.namespace.as_str()).collect();
+        let stages = self.cluster.world.stages.iter().filter(|(key, _)| namespaces.contains(key.namespace.as_str()));
+        self.dirty.extend(stages.map(|(key, stage)| api_of(key, stage)));
+        self.hosts.invalidate();
+        self.full = true;
+    }
+
+    /// Chooses the format of a gateway's bundles by what its proxies say that they read.
+    fn choose_format(&mut self, gateway: &str) {
+        let readers =
+            self.pods.iter().filter(|((name, _), pod)| name == gateway && !pod.ending).map(|((_, key), pod)| {
+                let loaded = self.loaded.get(&(gateway.to_owned(), key.name.clone()));
+                let formats = loaded.map(|loaded| loaded.formats.as_slice()).filter(|formats| !formats.is_empty());
+                Reader { pod: &key.name, ready: pod.ready, formats }
+            });
+        let choice = choose(WRITTEN, &readers.collect::<Vec<_>>());
+        let before = self.formats.get(gateway);
+        if before == Some(&choice) {
+            return;
+        }
+        if let Choice::Nothing(why) = &choice {
+            tracing::error!(gateway, why, "no bundle is written");
+        }
+        self.formats.insert(gateway.to_owned(), choice);
+        // What is written already may have to be written otherwise.
+        self.full = true;
+    }
+
+    /// The format of a gateway's bundles.
+    fn format(&self, gateway: &str) -> Choice {
+        self.formats.get(gateway).cloned().unwrap_or_else(|| choose(WRITTEN, &[]))
+    }
+
+    /// Whether this operator leads at this very moment: asked before every write.
+    fn may_write(&self) -> bool {
+        self.leads && self.tenure.holds()
     }
 
     fn metadata(
@@ -367,6 +427,9 @@ impl Operator {
                 }
             }
             Kind::Secret => {
+                if self.beside.note(key, metadata) {
+                    self.full = true;
+                }
                 let version = metadata.and_then(|metadata| metadata.resource_version.clone());
                 let users: Vec<ObjectKey> = world
                     .stages
@@ -416,7 +479,10 @@ impl Operator {
                 self.reports.stage(&key);
             }
         }
-        let content = self.wanted.get(&key).is_some_and(|wanted| after.is_none_or(|known| !wanted.is_delivered(known)));
+        let content = self.wanted.get(&key).is_some_and(|wanted| {
+            let choice = self.format(&wanted.gateway);
+            after.is_none_or(|known| !wanted.is_delivered(known, &choice))
+        });
         if content && self.dirty.is_empty() {
             // Somebody else has changed or deleted a host's: the next pass writes it.
             self.everything();

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use bundle::object::Subject;
 use bundle::{Digest, HostBundle, StageBundle, StageKey, Stamped};
 use compile::deploy::StageDecision;
+use compile::grant::revoke;
 use compile::unit::HostClaim;
-use compile::{Callers, Finding, StageInputs, Unit, compile_stage, link};
+use compile::{Callers, Finding, Grants, ObjectKey, StageInputs, Unit, compile_stage, link};
 
 use crate::config::{Config, GatewayConfig};
 
@@ -24,6 +25,8 @@ pub struct Program {
     pub served: Option<Arc<Unit>>,
     /// `served` was read back from the cluster: what it has of hosts is not known.
     pub read_back: bool,
+    /// ReferenceGrants as they are now: `served` may have been compiled under others.
+    grants: Grants,
 }
 
 impl Program {
@@ -42,12 +45,13 @@ impl Program {
             last.or_else(|| unit.bundle.is_some().then(|| Arc::clone(&unit)))
         };
         let read_back = !unit.compiled && before.is_some_and(|before| before.read_back);
-        Self { decision, inputs: digest, unit, served, read_back }
+        Self { decision, inputs: digest, unit, served, read_back, grants: inputs.grants.clone() }
     }
 
-    /// What is delivered.
-    pub fn bundle(&self) -> Option<&Stamped<StageBundle>> {
-        self.served.as_ref().and_then(|unit| unit.bundle.as_ref())
+    /// What is delivered. A grant that is gone is gone, also while the Stage has errors and goes on as it was.
+    pub fn bundle(&self) -> Option<Stamped<StageBundle>> {
+        let bundle = self.served.as_ref()?.bundle.as_ref()?;
+        Some(if self.unit.compiled { bundle.clone() } else { revoke(bundle, &self.grants) })
     }
 }
 
@@ -58,8 +62,10 @@ pub struct Hosts {
     pub bundles: BTreeMap<(String, String), Stamped<HostBundle>>,
     /// What crosses Stages and does not fit.
     pub findings: Vec<Finding>,
-    /// What they were linked from.
-    linked: HashMap<StageKey, Names>,
+    /// Secrets that certificates of custom hosts are to come from, by gateway and host; also of those that are missing.
+    pub certificates: BTreeMap<(String, String), ObjectKey>,
+    /// What they were linked from; `None`: the next call links, whatever it finds.
+    linked: Option<HashMap<StageKey, Names>>,
 }
 
 /// What of a Stage concerns its hosts.
@@ -74,7 +80,7 @@ struct Names {
 
 impl Hosts {
     /// Links anew if any Stage's names differ from the last time. True if so.
-    pub fn link(&mut self, programs: &BTreeMap<StageKey, Program>, config: &Config) -> bool {
+    pub fn link(&mut self, programs: &BTreeMap<StageKey, Program>, config: &Config, grants: &Grants) -> bool {
         let names: HashMap<StageKey, Names> = programs
             .iter()
             .filter_map(|(key, program)| {
@@ -89,16 +95,19 @@ impl Hosts {
                 Some((key.clone(), names))
             })
             .collect();
-        if names == self.linked {
+        if self.linked.as_ref() == Some(&names) {
             return false;
         }
-        self.linked = names;
+        self.linked = Some(names);
         self.bundles.clear();
+        self.certificates.clear();
         self.findings.clear();
         for gateway in &config.gateways {
             let units = programs.values().filter_map(|program| program.served.as_deref());
             // Callers are linked by their namespaces.
-            let linked = link(units, Callers::default(), &gateway.compiler());
+            let linked = link(units, Callers::default(), &gateway.compiler(), grants);
+            let certificates = linked.certificates.into_iter();
+            self.certificates.extend(certificates.map(|(host, secret)| ((gateway.name.clone(), host), secret)));
             self.findings.extend(linked.findings);
             for host in linked.set.hosts {
                 self.bundles.insert((gateway.name.clone(), host.host.clone()), host);
@@ -109,7 +118,7 @@ impl Hosts {
 
     /// The next call links, whatever it finds.
     pub fn invalidate(&mut self) {
-        self.linked.clear();
+        self.linked = None;
     }
 
     /// Hosts of a gateway that lead to a Stage.

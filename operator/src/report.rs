@@ -179,7 +179,7 @@ fn accepted(facts: &StageFacts<'_>) -> Said {
 
 /// Whether a finding is about something that the object refers to.
 fn is_reference(reason: Reason) -> bool {
-    matches!(reason, Reason::SecretNotFound | Reason::InvalidSecret | Reason::CrossNamespaceBackend)
+    matches!(reason, Reason::SecretNotFound | Reason::InvalidSecret | Reason::RefNotPermitted)
 }
 
 fn resolved(facts: &StageFacts<'_>) -> Said {
@@ -195,10 +195,7 @@ fn resolved(facts: &StageFacts<'_>) -> Said {
         Some(first) => Said {
             kind: "ResolvedRefs",
             status: "False",
-            reason: match first.reason {
-                Reason::CrossNamespaceBackend => "RefNotPermitted".to_owned(),
-                other => other.as_str().to_owned(),
-            },
+            reason: first.reason.as_str().to_owned(),
             message: lines(found.iter().copied()),
         },
     }

@@ -85,6 +85,11 @@ pub(crate) struct Arguments {
     #[arg(long, env = "STAGEGATE_AWS_CREDENTIAL_NAMESPACES", value_name = "NAMESPACES", value_delimiter = ',')]
     pub aws_credential_namespaces: Vec<String>,
 
+    /// How many proxies stand in front of this one: the client's address is the entry of that number from the end of
+    /// `X-Forwarded-For`. Where there are fewer entries, and with 0, it is whoever connects.
+    #[arg(long, env = "STAGEGATE_TRUSTED_HOPS", value_name = "N", default_value_t = 0)]
+    pub trusted_hops: u8,
+
     /// How long after SIGTERM connections are still accepted, while readiness fails.
     #[arg(long, env = "STAGEGATE_DRAIN_DELAY", value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub drain_delay: Duration,
@@ -148,9 +153,10 @@ mod tests {
             "--egress-deny=10.96.0.0/16,10.244.0.0/16",
             "--access-log=false",
             "--drain-delay=5s",
+            "--trusted-hops=1",
         ])
         .unwrap();
-        assert_eq!((arguments.egress_deny.len(), arguments.access_log), (2, false));
+        assert_eq!((arguments.egress_deny.len(), arguments.access_log, arguments.trusted_hops), (2, false, 1));
         for wrong in [
             ["--gateway=a", "--cache=b"].as_slice(),
             &["--sidecar"],

@@ -39,7 +39,7 @@ pub fn lookup<'a>(exchange: &'a Exchange, name: &str) -> Option<Cow<'a, str>> {
         "customDomain.basePathMatched" => base_path(exchange, routed?)?,
         "resourceId" => Cow::Borrowed(&*route?.resource_id),
         "resourcePath" => Cow::Borrowed(&*route?.resource),
-        "identity.sourceIp" => Cow::Owned(exchange.client.peer.ip().to_canonical().to_string()),
+        "identity.sourceIp" => Cow::Owned(exchange.source_ip().to_string()),
         "identity.userAgent" => text(exchange.headers.get(USER_AGENT)?)?,
         "identity.apiKeyId" => Cow::Borrowed(record.caller.as_ref()?.key_id()?),
         // The key itself, as Amazon has it, for mappings alone: nothing of this may go into a log.

@@ -1,9 +1,10 @@
 //! A request in flight.
 
+mod source;
 pub mod steering;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -163,6 +164,19 @@ impl Exchange {
             Some("") | None => "/",
             Some(path) => path,
         }
+    }
+
+    /// Believes the proxies in front of this one, so many of them, about whose request it is. Asked before the request's
+    /// headers go anywhere.
+    pub fn trust(&mut self, hops: u8) {
+        if self.steering.forwarded_for {
+            self.steering.source = source::source(&self.headers, hops);
+        }
+    }
+
+    /// The client's address: `$context.identity.sourceIp`.
+    pub fn source_ip(&self) -> IpAddr {
+        self.steering.source.unwrap_or_else(|| self.client.peer.ip().to_canonical())
     }
 
     /// The raw query, without `?`.

@@ -46,6 +46,7 @@ pub(crate) fn core(set: &BundleSet) -> (Rc<Core>, Vec<Broken>) {
         services: BTreeMap::new(),
         endpoints: Default::default(),
         egress: Default::default(),
+        trusted_hops: 0,
         lends_aws_credentials: Default::default(),
     };
     let (live, broken) = Live::parse(set, &Live::default());

@@ -111,6 +111,7 @@ fn options(arguments: &Arguments, endpoints: &Arc<Endpoints>) -> anyhow::Result<
         services: BTreeMap::new(),
         endpoints: Arc::clone(endpoints),
         egress,
+        trusted_hops: arguments.trusted_hops,
         lends_aws_credentials: lending,
     })
 }

@@ -33,6 +33,9 @@ pub struct Options {
     pub endpoints: Arc<Endpoints>,
     /// What `url` backends may reach.
     pub egress: Egress,
+    /// Proxies in front of this one whose entries of `X-Forwarded-For` are believed: so many, counted from its end. With
+    /// 0 the client is whoever connects.
+    pub trusted_hops: u8,
     /// Whose stages may sign with the AWS credentials of this process.
     pub lends_aws_credentials: Lending,
 }

@@ -13,7 +13,8 @@ use crate::rejection::Rejection;
 use crate::{dispatch, guard, integrate, observe, reply, turn};
 
 /// Answers one request: always, whatever happens on the way. A panic is this request's 500.
-pub async fn serve(core: &Rc<Core>, exchange: Box<Exchange>) -> Response<Body> {
+pub async fn serve(core: &Rc<Core>, mut exchange: Box<Exchange>) -> Response<Body> {
+    exchange.trust(core.options.trusted_hops);
     let mut exchange = observe::begin(core, exchange);
     let outcome = AssertUnwindSafe(answer(core, &mut exchange)).catch_unwind().await;
     let response = match outcome {

@@ -7,10 +7,11 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use bundle::integration::{BackendTarget, Integration};
+use bundle::integration::{BackendTarget, Endpoint, HttpProxy, Integration};
+use bundle::mapping::{RequestTarget, Source};
 use bundle::route::Action;
 use bundle::{BundleSet, StageBundle, Stamped};
-use support::{Gateway, one_backend};
+use support::{Gateway, everywhere, one_backend};
 
 /// `/prod/{proxy+}` to this address.
 fn backend(address: SocketAddr, max_body_bytes: u64) -> BundleSet {
@@ -81,6 +82,47 @@ fn a_websocket_is_a_tunnel_both_ways_until_the_backend_leaves() {
     client.send(b"quit").expect("sent");
     assert_eq!(client.some().expect("echoed"), b"quit");
     assert!(client.closed());
+}
+
+#[test]
+fn the_client_is_whom_trusted_proxies_name() {
+    for (hops, field, client) in [
+        (0, "203.0.113.9, 198.51.100.7", "127.0.0.1"),
+        (1, "203.0.113.9, 198.51.100.7", "198.51.100.7"),
+        (2, "203.0.113.9, 198.51.100.7", "203.0.113.9"),
+        (2, "198.51.100.7", "127.0.0.1"),
+    ] {
+        let (tell, told) = mpsc::channel();
+        let address = server(move |mut stream| {
+            tell.send(head(&mut stream)).expect("the test waits");
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").expect("sent");
+        });
+        let mut stages = backend(address, 100).stages;
+        let mut stage = StageBundle::clone(&stages.remove(0));
+        let source = Source::Context("identity.sourceIp".to_owned());
+        stage.routes[0].action = Action::Serve(Box::new(Integration::HttpProxy(HttpProxy {
+            endpoint: Endpoint {
+                uri: format!("http://{address}/"),
+                method: None,
+                timeout_ms: 5000,
+                skip_tls_verification: false,
+                server_name: None,
+            },
+            parameters: [(RequestTarget::Header("client".to_owned()), source)].into(),
+            changes: Vec::new(),
+            response_changes: Default::default(),
+        })));
+        let gateway = Gateway::start_as(|options| options.trusted_hops = hops);
+        gateway.load(&everywhere(vec![stage]));
+        let mut connection = gateway.connect("localhost");
+        let request = format!("GET /prod/a HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: {field}\r\n\r\n");
+        connection.send(request.as_bytes()).expect("sent");
+        assert_eq!(connection.answer(false).expect("answered").status, 200);
+        let seen = told.recv().expect("asked");
+        // Backends get the whole way, with who connected here at its end.
+        assert!(seen.contains(&format!("\r\nx-forwarded-for: {field}, 127.0.0.1\r\n")), "{seen}");
+        assert!(seen.contains(&format!("\r\nclient: {client}\r\n")), "{hops} {seen}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use compile::world::ApiKeys;
 use compile::{ObjectKey, World};
+use crds::reference_grant::ReferenceGrant;
 use crds::{ApiDefinition, Stage, UsagePlan};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use serde::de::DeserializeOwned;
@@ -20,6 +21,7 @@ pub(crate) enum Kind {
     UsagePlan,
     Secret,
     ConfigMap,
+    ReferenceGrant,
 }
 
 impl Kind {
@@ -32,6 +34,7 @@ impl Kind {
             Self::UsagePlan => "UsagePlan",
             Self::Secret => "Secret",
             Self::ConfigMap => "ConfigMap",
+            Self::ReferenceGrant => "ReferenceGrant",
         }
     }
 
@@ -42,6 +45,7 @@ impl Kind {
             Self::UsagePlan => &strict::USAGE_PLAN,
             Self::Secret => &strict::SECRET,
             Self::ConfigMap => &strict::CONFIG_MAP,
+            Self::ReferenceGrant => &strict::REFERENCE_GRANT,
         }
     }
 }
@@ -68,6 +72,7 @@ pub(crate) enum Object {
     UsagePlan(Arc<UsagePlan>),
     Secret(Arc<Secret>),
     ConfigMap(Arc<ConfigMap>),
+    ReferenceGrant(Arc<ReferenceGrant>),
 }
 
 impl Object {
@@ -83,6 +88,7 @@ impl Object {
             Kind::UsagePlan => typed(value).map(Self::UsagePlan),
             Kind::Secret => typed(value).map(Self::Secret),
             Kind::ConfigMap => typed(value).map(Self::ConfigMap),
+            Kind::ReferenceGrant => typed(value).map(Self::ReferenceGrant),
         }
     }
 
@@ -100,6 +106,7 @@ impl Object {
                 world.secrets.insert(at, Arc::clone(object));
             }
             Self::ConfigMap(object) => drop(world.config_maps.insert(at, Arc::clone(object))),
+            Self::ReferenceGrant(object) => drop(world.reference_grants.insert(at, Arc::clone(object))),
         }
     }
 }

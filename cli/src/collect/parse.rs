@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use compile::{Document, Reason, SourceError};
+use crds::reference_grant;
 use serde_json::{Value, json};
 
 use super::object::{Key, Kind, Object};
@@ -169,6 +170,7 @@ fn kind_of(kind: &str, api_version: &str) -> Result<Kind, Other> {
     match (api_version, kind) {
         ("v1", "Secret") => Ok(Kind::Secret),
         ("v1", "ConfigMap") => Ok(Kind::ConfigMap),
+        _ if kind == "ReferenceGrant" && grants_of(api_version) => Ok(Kind::ReferenceGrant),
         (_, "") => {
             let message = "neither a manifest (no `kind`) nor an OpenAPI document; ignored".to_owned();
             Err(Other::Foreign { level: Level::Note, message })
@@ -182,6 +184,13 @@ fn kind_of(kind: &str, api_version: &str) -> Result<Kind, Other> {
             Err(Other::Foreign { level, message: format!("`{kind}`{of} is not served here; ignored") })
         }
     }
+}
+
+/// Whether it is a version of the Gateway API whose ReferenceGrants are read.
+fn grants_of(api_version: &str) -> bool {
+    api_version
+        .split_once('/')
+        .is_some_and(|(group, version)| group == reference_grant::GROUP && reference_grant::VERSIONS.contains(&version))
 }
 
 /// A manifest of a kind that is served.

@@ -45,6 +45,20 @@ pub(crate) static CONFIG_MAP: LazyLock<Schema> = LazyLock::new(|| {
     }))
 });
 
+/// The Gateway API's: its schema is that of its own definition, as far as it is read here.
+pub(crate) static REFERENCE_GRANT: LazyLock<Schema> = LazyLock::new(|| {
+    let text = json!({"type": "string"});
+    let entry = |properties: Value, required: Value| json!({"type": "array", "items": {"type": "object", "properties": properties, "required": required}});
+    Schema::of_spec(json!({
+        "type": "object",
+        "properties": {
+            "from": entry(json!({"group": text, "kind": text, "namespace": text}), json!(["kind", "namespace"])),
+            "to": entry(json!({"group": text, "kind": text, "name": text}), json!(["kind"])),
+        },
+        "required": ["from", "to"],
+    }))
+});
+
 impl Schema {
     /// A custom resource with this spec.
     fn of_spec(mut spec: Value) -> Self {

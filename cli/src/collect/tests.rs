@@ -94,3 +94,20 @@ fn an_unchanged_file_is_not_parsed_again() {
     collect(&mut collector, &[("a.yaml", API), ("b.yaml", "# x")]);
     assert!(Arc::ptr_eq(&before, &collector.parsed[Path::new("a.yaml")]));
 }
+
+#[test]
+fn a_reference_grant_of_the_gateway_api_is_read() {
+    let grant = |version: &str, field: &str| {
+        format!(
+            "apiVersion: gateway.networking.k8s.io/{version}\nkind: ReferenceGrant\nmetadata: {{name: items, namespace: stock}}\nspec:\n  from: [{{group: stagegate.dev, kind: ApiDefinition, namespace: default}}]\n  to: [{{{field}: Service}}]\n"
+        )
+    };
+    let text =
+        format!("{}---\n{}", grant("v1beta1", "kind"), grant("v1", "kind").replace("name: items", "name: other"));
+    let collected = collect(&mut Collector::default(), &[("a.yaml", &text)]);
+    assert_eq!((said(&collected), collected.world.reference_grants.len()), (Vec::new(), 2));
+    // Another version may say it in another way.
+    let text = format!("{}---\n{}", grant("v1", "kin"), grant("v2", "kind"));
+    let collected = collect(&mut Collector::default(), &[("a.yaml", &text)]);
+    assert_eq!(said(&collected), ["a.yaml:6:9 UnknownField", "a.yaml:6:8 MissingField", "a.yaml:9:1 UnknownKind"]);
+}

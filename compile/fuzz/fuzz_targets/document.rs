@@ -15,11 +15,11 @@ fuzz_target!(|text: &str| {
         document.locate(0, &finding.pointer);
     }
     if let Some(bundle) = &unit.bundle {
-        let encoded = bundle::encode(&**bundle).expect("a bundle can be written");
+        let encoded = bundle::encode(&**bundle, bundle::FORMAT).expect("a bundle can be written");
         let decoded: bundle::StageBundle = bundle::decode(&encoded).expect("and read");
         assert!(decoded == **bundle);
     }
-    link([&unit], Default::default(), &Gateway::dev());
+    link([&unit], Default::default(), &Gateway::dev(), &Default::default());
     if let Some(root) = value.as_object_mut() {
         root.insert("x-amazon-apigateway-policy".to_owned(), serde_json::json!({"Statement": []}));
         let refused = |route: &bundle::route::Route| matches!(route.action, bundle::route::Action::Refuse(_));

@@ -9,7 +9,6 @@ use super::endpoint::is_http_uri;
 use super::host::is_label;
 use crate::finding::{Findings, Reason, Severity};
 use crate::quantity;
-use crate::support::{Feature, gap};
 use crate::world::Contract;
 
 const RESPONSE_HEADER_TIMEOUT_MS: u64 = 30_000;
@@ -67,6 +66,7 @@ pub(super) fn lower(contract: &Contract, findings: &mut Findings) -> Option<Resu
     })
 }
 
+/// Where a Service is. Whether it may be referred to is the Stage's matter: grants come and go, the contract stays.
 pub(super) fn service_target(own: &str, service: &ServiceRef) -> Result<BackendTarget, (Reason, &'static str, String)> {
     let ServiceRef { name, namespace, port, scheme } = service;
     let namespace = namespace.as_deref().unwrap_or(own);
@@ -76,12 +76,6 @@ pub(super) fn service_target(own: &str, service: &ServiceRef) -> Result<BackendT
     }
     if *port == 0 {
         return Err((Reason::InvalidBackend, "/service/port", "a port is 1 to 65535".to_owned()));
-    }
-    if namespace != own
-        && let Some(gap) = gap(Feature::CrossNamespaceBackend)
-    {
-        let text = format!("{}; its routes answer 500", gap.text());
-        return Err((Reason::CrossNamespaceBackend, "/service/namespace", text));
     }
     let scheme = match scheme {
         None | Some(ServiceScheme::Http) => Scheme::Http,

@@ -48,6 +48,10 @@ fn add(world: &mut World, kind: &str, mut value: Value) {
     let namespace = value["metadata"]["namespace"].as_str().unwrap_or("default").to_owned();
     let key = ObjectKey::new(namespace, name);
     let object = value.as_object_mut().unwrap();
+    if kind == "ReferenceGrant" {
+        world.reference_grants.insert(key, Arc::new(serde_json::from_value(value).unwrap()));
+        return;
+    }
     let version = if matches!(kind, "Secret" | "ConfigMap") { "v1" } else { "stagegate.dev/v1alpha1" };
     object.insert("apiVersion".into(), version.into());
     object.insert("kind".into(), kind.into());
@@ -80,7 +84,7 @@ pub fn compile(text: &str) -> Outcome {
     let world = world(text);
     let attached = attach(&world, &gateway);
     let units: Vec<_> = attached.stages.iter().map(compile_stage).collect();
-    let linked = link(&units, callers(&world, &gateway), &gateway);
+    let linked = link(&units, callers(&world, &gateway), &gateway, &world.reference_grants);
     let mut findings = attached.findings.clone();
     findings.extend(units.iter().flat_map(|unit| unit.findings.clone()));
     findings.extend(attached.unused().flat_map(|contract| check_api(contract)));

@@ -1,10 +1,12 @@
 //! Watches: each a task that tells the operator's loop what changed.
 
 use std::collections::HashSet;
+use std::pin::pin;
 
 use bundle::object::{GATEWAY_LABEL, INDEX_TYPE, Index};
 use compile::ObjectKey;
 use compile::world::ApiKeys;
+use crds::reference_grant::ReferenceGrant;
 use crds::usage_plan::API_KEY_TYPE;
 use crds::{ApiDefinition, Stage, UsagePlan};
 use futures_util::{Stream, StreamExt};
@@ -19,6 +21,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::Kind;
+use super::grants::follow;
 use super::patience::Patience;
 use crate::acknowledge::Loaded;
 use crate::config::{Config, GatewayConfig};
@@ -62,6 +65,8 @@ pub enum Change {
     UsagePlan(ObjectKey, Option<Box<UsagePlan>>),
     /// A Secret of API keys.
     ApiKeys(ObjectKey, Option<Box<ApiKeys>>),
+    /// A ReferenceGrant.
+    ReferenceGrant(ObjectKey, Option<Box<ReferenceGrant>>),
     /// An object that does not parse, and why.
     Unreadable(&'static str, ObjectKey, String),
     /// Metadata of a ConfigMap or Secret.
@@ -124,6 +129,7 @@ impl Watches {
             watches.metadata::<ConfigMap>(client, scope, Kind::ConfigMap, events);
             watches.metadata::<Secret>(client, scope, Kind::Secret, events);
             watches.api_keys(client, scope, events);
+            watches.grants(client, scope, events);
         }
         watches.resources = std::mem::take(&mut watches.tasks);
         watches.restart(client, config, namespaces, events);
@@ -253,6 +259,14 @@ impl Watches {
         });
     }
 
+    /// ReferenceGrants, whose kind need not be served.
+    fn grants(&mut self, client: &Client, scope: Option<&str>, events: &mpsc::UnboundedSender<Event>) {
+        let source = Source(format!("ReferenceGrants in {}", scope.unwrap_or("all namespaces")));
+        self.pending.insert(source.clone());
+        let following = follow(client.clone(), scope.map(str::to_owned), source.clone(), events.clone());
+        self.tasks.push((source, tokio::spawn(following)));
+    }
+
     /// Runs one watch. `change` makes of an object, or of its end, what the loop is told.
     fn spawn<K>(
         &mut self,
@@ -268,56 +282,72 @@ impl Watches {
         let events = events.clone();
         let told_by = source.clone();
         let task = tokio::spawn(async move {
-            let mut stream = Box::pin(stream.backoff(Patience::default()));
-            let mut known: HashSet<ObjectKey> = HashSet::new();
-            let mut listed: HashSet<ObjectKey> = HashSet::new();
-            let mut failing = false;
-            // The loop being gone ends the task.
-            while let Some(event) = stream.next().await {
-                let mut told = Vec::new();
-                match event {
-                    Ok(WatchEvent::Init) => listed.clear(),
-                    Ok(WatchEvent::InitApply(object)) => {
-                        let key = key_of(&object);
-                        listed.insert(key.clone());
-                        told.extend(change(key, Some(object)).map(Event::Change));
-                    }
-                    Ok(WatchEvent::InitDone) => {
-                        for gone in known.difference(&listed) {
-                            told.extend(change(gone.clone(), None).map(Event::Change));
-                        }
-                        known = std::mem::take(&mut listed);
-                        told.push(Event::Synced(told_by.clone()));
-                    }
-                    Ok(WatchEvent::Apply(object)) => {
-                        let key = key_of(&object);
-                        known.insert(key.clone());
-                        told.extend(change(key, Some(object)).map(Event::Change));
-                    }
-                    Ok(WatchEvent::Delete(object)) => {
-                        let key = key_of(&object);
-                        known.remove(&key);
-                        told.extend(change(key, None).map(Event::Change));
-                    }
-                    Err(error) => {
-                        if !std::mem::replace(&mut failing, true) {
-                            tracing::warn!(watch = told_by.0, %error, "a watch is interrupted; what it told stays");
-                        }
-                        continue;
-                    }
-                }
-                if std::mem::replace(&mut failing, false) {
-                    tracing::info!(watch = told_by.0, "the watch goes on");
-                }
-                for event in told {
-                    if events.send(event).is_err() {
-                        return;
-                    }
-                }
-            }
+            tell(stream, &told_by, &events, change, &mut HashSet::new(), |_| false).await;
         });
         self.tasks.push((source, task));
     }
+}
+
+/// Tells what a watch sees, until an error means that it is over (then true) or nobody listens (then false). `known` is
+/// what was told to be there.
+pub(super) async fn tell<K: kube::ResourceExt>(
+    stream: impl Stream<Item = watcher::Result<WatchEvent<K>>>,
+    told_by: &Source,
+    events: &mpsc::UnboundedSender<Event>,
+    change: impl Fn(ObjectKey, Option<K>) -> Option<Change>,
+    known: &mut HashSet<ObjectKey>,
+    is_over: impl Fn(&watcher::Error) -> bool,
+) -> bool {
+    let mut stream = pin!(stream.backoff(Patience::default()));
+    let mut listed: HashSet<ObjectKey> = HashSet::new();
+    let mut failing = false;
+    while let Some(event) = stream.next().await {
+        let mut told = Vec::new();
+        match event {
+            Ok(WatchEvent::Init) => listed.clear(),
+            Ok(WatchEvent::InitApply(object)) => {
+                let key = key_of(&object);
+                listed.insert(key.clone());
+                told.extend(change(key, Some(object)).map(Event::Change));
+            }
+            Ok(WatchEvent::InitDone) => {
+                for gone in known.difference(&listed) {
+                    told.extend(change(gone.clone(), None).map(Event::Change));
+                }
+                *known = std::mem::take(&mut listed);
+                told.push(Event::Synced(told_by.clone()));
+            }
+            Ok(WatchEvent::Apply(object)) => {
+                let key = key_of(&object);
+                known.insert(key.clone());
+                told.extend(change(key, Some(object)).map(Event::Change));
+            }
+            Ok(WatchEvent::Delete(object)) => {
+                let key = key_of(&object);
+                known.remove(&key);
+                told.extend(change(key, None).map(Event::Change));
+            }
+            Err(error) if is_over(&error) => {
+                tracing::warn!(watch = told_by.0, %error, "a watch is over");
+                return true;
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(watch = told_by.0, %error, "a watch is interrupted; what it told stays");
+                }
+                continue;
+            }
+        }
+        if std::mem::replace(&mut failing, false) {
+            tracing::info!(watch = told_by.0, "the watch goes on");
+        }
+        for event in told {
+            if events.send(event).is_err() {
+                return false;
+            }
+        }
+    }
+    false
 }
 
 impl Drop for Watches {

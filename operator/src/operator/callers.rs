@@ -81,7 +81,8 @@ impl Operator {
                 for (subject, content) in plans.chain(keys) {
                     let object = ObjectKey::new(&gateway.bundle_namespace, subject.object_name(&gateway.name));
                     let gateway = gateway.name.clone();
-                    self.wanted.insert(object, Wanted { gateway, subject, deployment: None, pin: None, content });
+                    let (deployment, pin, certificate) = (None, None, None);
+                    self.wanted.insert(object, Wanted { gateway, subject, deployment, pin, certificate, content });
                 }
             }
             let plans = self.cluster.world.usage_plans.keys().filter(|plan| plan.namespace == namespace);
@@ -118,10 +119,10 @@ impl Operator {
 
     /// Namespaces some of whose callers' bundles are not written. What stands in for them stays.
     pub(super) fn unwritten_callers(&self) -> BTreeSet<String> {
-        let unwritten = self
-            .wanted
-            .iter()
-            .filter(|(key, wanted)| self.indexes.get(*key).is_none_or(|known| !wanted.is_delivered(known)));
+        let unwritten = self.wanted.iter().filter(|(key, wanted)| {
+            let choice = self.format(&wanted.gateway);
+            self.indexes.get(*key).is_none_or(|known| !wanted.is_delivered(known, &choice))
+        });
         unwritten.filter_map(|(_, wanted)| namespace_of(&wanted.subject)).map(str::to_owned).collect()
     }
 }

@@ -1,18 +1,20 @@
 //! What shall be in the cluster, and what is written and removed so that it is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use bundle::host::Certificate;
 use bundle::object::Subject;
-use bundle::{Digest, HostBundle, StageKey, Stamped};
+use bundle::{HostBundle, StageKey, Stamped};
 use compile::ObjectKey;
 use futures_util::stream::{self, StreamExt};
 
 use super::Operator;
 use super::callers::namespace_of;
 use crate::collect::KnownIndex;
-use crate::deliver::{Content, DeliverError, Wanted, read_back, remove};
-use crate::program::{leads_to, stage_object, stages_behind};
+use crate::config::GatewayConfig;
+use crate::deliver::{Content, DeliverError, ReadBackError, Wanted, read_back, remove};
+use crate::format::Choice;
+use crate::program::{leads_to, stages_behind};
 
 /// Writes to the API server at a time.
 const WRITES: usize = 16;
@@ -39,7 +41,8 @@ impl Operator {
                     subject: Subject::Stage(key.clone()),
                     deployment: Some(bundle.deployment),
                     pin: program.decision.pin.clone(),
-                    content: Content::Stage(bundle.clone()),
+                    certificate: None,
+                    content: Content::Stage(bundle),
                 },
             );
         }
@@ -51,28 +54,86 @@ impl Operator {
         let linked = std::mem::take(&mut self.hosts.bundles);
         let mut wanted = Vec::with_capacity(linked.len());
         let mut failed = None;
+        // Asked for once, not once per host.
+        let mut of_gateways = HashMap::new();
         for ((name, host), bundle) in &linked {
             let Some(gateway) = self.config.gateway(name) else { continue };
             let subject = Subject::Host(host.clone());
             let object = ObjectKey::new(&gateway.bundle_namespace, subject.object_name(name));
-            let content = match &bundle.certificate {
-                Certificate::Pem { .. } => bundle.clone(),
-                Certificate::Local => match self.certificates.for_host(gateway, bundle).await {
-                    Ok(certificate) => Stamped::new(HostBundle { certificate, ..HostBundle::clone(bundle) }),
-                    Err(error) => {
-                        tracing::error!(host, %error, "a host has no certificate");
-                        failed = Some(error);
-                        continue;
-                    }
-                },
-            };
-            let content = Content::Host(content);
-            wanted.push((object, Wanted { gateway: name.clone(), subject, deployment: None, pin: None, content }));
+            match self.certified(gateway.clone(), &object, bundle, &mut of_gateways).await {
+                Ok((content, certificate)) => {
+                    let (gateway, content) = (name.clone(), Content::Host(content));
+                    wanted
+                        .push((object, Wanted { gateway, subject, deployment: None, pin: None, certificate, content }));
+                }
+                Err(error) => {
+                    tracing::error!(host, %error, "a host has no certificate");
+                    failed = Some(error);
+                }
+            }
         }
         self.hosts.bundles = linked;
         self.wanted.retain(|_, wanted| !matches!(wanted.subject, Subject::Host(_)) || failed.is_some());
         self.wanted.extend(wanted);
-        failed.map_or(Ok(()), |error| Err(error.into()))
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// A host with a certificate, and the Secret that is from: the host's own; while that is missing what it was last;
+    /// else the gateway's, else one of the local CA.
+    async fn certified(
+        &mut self,
+        gateway: GatewayConfig,
+        object: &ObjectKey,
+        host: &Stamped<HostBundle>,
+        of_gateways: &mut HashMap<String, Option<Certificate>>,
+    ) -> anyhow::Result<(Stamped<HostBundle>, Option<String>)> {
+        let secret = self.hosts.certificates.get(&(gateway.name.clone(), host.host.clone())).cloned();
+        let with = |certificate| Stamped::new(HostBundle { certificate, ..HostBundle::clone(host) });
+        if let Certificate::Pem { .. } = host.certificate {
+            return Ok((host.clone(), secret.map(|secret| secret.to_string())));
+        }
+        if let Some(secret) = secret
+            && let Some((certificate, from)) = self.last_certificate(object, &secret.namespace).await?
+        {
+            return Ok((with(certificate), Some(from)));
+        }
+        if !of_gateways.contains_key(&gateway.name) {
+            of_gateways.insert(gateway.name.clone(), self.certificates.of_gateway(&gateway).await?);
+        }
+        let certificate = match of_gateways.get(&gateway.name).cloned().flatten() {
+            Some(certificate) => certificate,
+            None => self.certificates.for_host(host).await?,
+        };
+        Ok((with(certificate), None))
+    }
+
+    /// The certificate that a host was last given from a Secret of this namespace, and which Secret that was.
+    async fn last_certificate(
+        &self,
+        object: &ObjectKey,
+        namespace: &str,
+    ) -> anyhow::Result<Option<(Certificate, String)>> {
+        let of_namespace = |from: &&String| from.split_once('/').is_some_and(|(of, _)| of == namespace);
+        if let Some((Content::Host(host), from)) = self
+            .wanted
+            .get(object)
+            .and_then(|wanted| Some((&wanted.content, wanted.certificate.as_ref().filter(of_namespace)?)))
+        {
+            return Ok(Some((host.certificate.clone(), from.clone())));
+        }
+        let index = self.indexes.get(object).and_then(|known| known.index.as_ref());
+        let Some(from) = index.and_then(|index| index.certificate.as_ref()).filter(of_namespace) else {
+            return Ok(None);
+        };
+        match read_back::<HostBundle>(&self.client, object).await {
+            Ok(Some(host)) => Ok(Some((host.certificate.clone(), from.clone()))),
+            Ok(None) => Ok(None),
+            Err(ReadBackError::Kube(error)) => Err(error.into()),
+            Err(error) => {
+                tracing::error!(%object, %error, "the last certificate of a host cannot be read back");
+                Ok(None)
+            }
+        }
     }
 
     /// Writes what differs, and removes what nobody wants.
@@ -84,7 +145,8 @@ impl Operator {
         let mut held = BTreeSet::new();
         for (key, wanted) in self.wanted.iter().filter(|(_, wanted)| is_host(wanted)) {
             let Content::Host(host) = &wanted.content else { continue };
-            let differs = self.indexes.get(key).is_some_and(|known| !wanted.is_delivered(known));
+            let choice = self.format(&wanted.gateway);
+            let differs = self.indexes.get(key).is_some_and(|known| !wanted.is_delivered(known, &choice));
             if unwritten.iter().any(|stage| leads_to(host, stage)) || (differs && self.is_blind(key, &blind).await) {
                 held.insert(key.clone());
             }
@@ -108,15 +170,30 @@ impl Operator {
 
     /// Writes those that differ; Stages that could not be.
     async fn write(&mut self, which: impl Fn(&ObjectKey, &Wanted) -> bool) -> BTreeSet<StageKey> {
-        let differs = |(key, wanted): &(&ObjectKey, &Wanted)| {
-            which(key, wanted) && self.indexes.get(*key).is_none_or(|known| !wanted.is_delivered(known))
-        };
-        let writes: Vec<(&ObjectKey, &Wanted)> = self.wanted.iter().filter(differs).collect();
-        let client = &self.client;
+        let mut writes: Vec<(&ObjectKey, &Wanted, u32)> = Vec::new();
+        for (key, wanted) in self.wanted.iter().filter(|(key, wanted)| which(key, wanted)) {
+            let choice = self.format(&wanted.gateway);
+            if self.indexes.get(key).is_some_and(|known| wanted.is_delivered(known, &choice)) {
+                self.undelivered.remove(key);
+                continue;
+            }
+            match choice {
+                Choice::Write { format, .. } => writes.push((key, wanted, format)),
+                // Tried again when the proxies say something else.
+                Choice::Nothing(why) => drop(self.undelivered.insert(key.clone(), why)),
+            }
+        }
+        let (client, tenure) = (&self.client, &self.tenure);
         let written: Vec<_> = stream::iter(writes)
-            .map(|(key, wanted)| {
+            .map(|(key, wanted, format)| {
                 let known = self.indexes.get(key);
-                async move { (key.clone(), wanted.subject.clone(), wanted.write(client, key, known).await) }
+                async move {
+                    let outcome = match tenure.holds() {
+                        true => wanted.write(client, key, known, format).await,
+                        false => Err(DeliverError::Deposed),
+                    };
+                    (key.clone(), wanted.subject.clone(), outcome)
+                }
             })
             .buffered(WRITES)
             .collect()
@@ -141,7 +218,7 @@ impl Operator {
                 failed.insert(stage.clone());
             }
             // After a conflict the watch tells what it is now, and the next pass goes by that.
-            if !matches!(error, DeliverError::Conflict) {
+            if !matches!(error, DeliverError::Conflict | DeliverError::Deposed) {
                 tracing::warn!(%subject, %error, "a bundle cannot be written");
                 self.vitals.errors.with_label_values(&["deliver"]).inc();
                 self.undelivered.insert(key, error.to_string());
@@ -175,7 +252,7 @@ impl Operator {
         }
     }
 
-    fn retry(&mut self, subject: &Subject) {
+    pub(super) fn retry(&mut self, subject: &Subject) {
         let api = match subject {
             Subject::Stage(key) => self.programs.get(key).map(|program| program.unit.api.clone()),
             // Any does: hosts are looked at in every pass.
@@ -187,36 +264,6 @@ impl Operator {
         };
         if let Some(api) = api {
             self.again.later(api);
-        }
-    }
-
-    /// Bundles of sidecars, beside their Stages.
-    async fn deliver_beside(&mut self) {
-        for gateway in self.config.gateways.clone() {
-            for sidecar in &gateway.sidecars {
-                let key = StageKey { namespace: sidecar.namespace.clone(), name: sidecar.stage.clone() };
-                let object = ObjectKey::new(&gateway.bundle_namespace, stage_object(&key, &gateway));
-                let Some(wanted) = self.wanted.get(&object) else { continue };
-                let callers = self.callers_of(&key, &gateway.name);
-                let digests = std::iter::once(wanted).chain(callers.iter().copied());
-                let digest = Digest::of_value(&digests.map(|wanted| wanted.content.digest()).collect::<Vec<_>>());
-                if self.beside.get(&key) == Some(&digest) {
-                    continue;
-                }
-                let stage = ObjectKey::new(&key.namespace, &key.name);
-                match wanted.write_beside(&self.client, &stage, &callers).await {
-                    Ok(()) => {
-                        self.undelivered.remove(&object);
-                        self.beside.insert(key, digest);
-                    }
-                    Err(error) => {
-                        tracing::warn!(stage = %key, %error, "the bundle of a sidecar cannot be written");
-                        self.vitals.errors.with_label_values(&["deliver"]).inc();
-                        self.undelivered.insert(object, error.to_string());
-                        self.retry(&Subject::Stage(key));
-                    }
-                }
-            }
         }
     }
 
@@ -259,7 +306,10 @@ impl Operator {
             {
                 continue;
             }
-            match remove(&self.client, &key, &known).await {
+            if !self.may_write() {
+                return;
+            }
+            match remove(&self.client, &key, &known.version).await {
                 Ok(()) => self.vitals.writes.with_label_values(&["removal"]).inc(),
                 Err(error) => {
                     tracing::warn!(%key, %error, "a bundle that nobody needs cannot be removed");

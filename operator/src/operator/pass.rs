@@ -23,9 +23,9 @@ use crate::program::{Program, stage_object};
 impl Operator {
     /// Works off what is dirty.
     pub(super) async fn pass(&mut self) {
-        let dirty = std::mem::take(&mut self.dirty);
+        let (dirty, full) = (std::mem::take(&mut self.dirty), std::mem::take(&mut self.full));
         // A cluster without any API has leftovers to remove all the same.
-        if dirty.is_empty() && !std::mem::take(&mut self.full) && !self.callers.is_due() {
+        if dirty.is_empty() && !full && !self.callers.is_due() {
             return;
         }
         let began = Instant::now();
@@ -44,12 +44,12 @@ impl Operator {
         }
         self.want_stages(&dirty);
         self.want_callers();
-        if self.hosts.link(&self.programs, &self.config) {
+        if self.hosts.link(&self.programs, &self.config, &self.cluster.world.reference_grants) {
             self.reports.everything(&self.cluster.world);
             self.hosts_due = true;
         }
         // A follower makes no certificates; what it linked is due when it leads.
-        if self.leads && self.hosts_due {
+        if self.may_write() && self.hosts_due {
             self.hosts_due = false;
             if let Err(error) = self.want_hosts().await {
                 tracing::warn!(%error, "certificates are tried again");
@@ -59,8 +59,11 @@ impl Operator {
             }
         }
         let compiled = began.elapsed();
-        if self.leads {
+        if self.may_write() {
             self.deliver().await;
+        } else if self.leads {
+            // The Lease is late. Once it is renewed what is due is written, if nobody else leads by then.
+            dirty.iter().for_each(|api| self.again.later(api.clone()));
         }
         tracing::debug!(apis = dirty.len(), ?compiled, all = ?began.elapsed(), "passed");
         self.forget();
@@ -91,6 +94,7 @@ impl Operator {
         let mut decided = self.decide(api, contract.as_deref(), &stages);
         if let Some(take) = decided.take.take().filter(|_| self.leads) {
             let Some(contract) = &contract else { return Ok(()) };
+            anyhow::ensure!(self.may_write(), "another operator leads");
             let object = self.cluster.world.api_definitions.get(api);
             let by = object.and_then(|object| author(object)).map(str::to_owned);
             let created = Timestamp::from_second(Timestamp::now().as_second())?.to_string();
@@ -109,7 +113,7 @@ impl Operator {
         for (decision, (key, stage)) in std::mem::take(&mut decided.stages).into_iter().zip(&stages) {
             self.stage(api, key, stage, decision, contract.as_ref()).await?;
         }
-        if self.leads {
+        if self.may_write() {
             for number in decided.sweep {
                 let Some(meta) = self.histories.get(api).and_then(|known| known.get(&number)).cloned() else {
                     continue;

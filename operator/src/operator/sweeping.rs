@@ -1,8 +1,9 @@
 //! What nobody needs any more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use bundle::object::{GATEWAY_LABEL, Subject};
 use compile::ObjectKey;
 use compile::world::{config_maps_of, secrets_of};
 use k8s_openapi::jiff::Timestamp;
@@ -16,7 +17,7 @@ use crate::history;
 
 /// Deployments stay so long after their ApiDefinition and every Stage are gone.
 const ORPHANS_STAY: Duration = Duration::from_secs(24 * 3600);
-/// Parts of bundles stay so long after their index names others.
+/// Parts of bundles stay so long after their index names others, unless every proxy has moved on before.
 const PARTS_STAY: Duration = Duration::from_secs(600);
 
 impl Operator {
@@ -47,6 +48,9 @@ impl Operator {
 
     /// What is left over: deployments of APIs that are gone, parts of bundles that no index names, certificates that end.
     pub(super) async fn sweep(&mut self) {
+        if !self.may_write() {
+            return;
+        }
         if self.certificates.due(Timestamp::now()) {
             self.hosts.invalidate();
             self.everything();
@@ -86,20 +90,39 @@ impl Operator {
         let listed = secrets.list_metadata(&parts).await?;
         let named: BTreeSet<&String> =
             self.indexes.values().filter_map(|known| known.index.as_ref()).flat_map(|index| &index.parts).collect();
-        let unnamed: BTreeSet<(String, String)> = listed
+        let unnamed: BTreeMap<(String, String), String> = listed
             .into_iter()
-            .filter_map(|part| part.metadata.name)
-            .filter(|name| !named.contains(name))
-            .map(|name| (namespace.to_owned(), name))
+            .filter_map(|part| Some((part.metadata.name?, part.metadata.labels?.remove(GATEWAY_LABEL)?)))
+            .filter(|(name, _)| !named.contains(name))
+            .map(|(name, gateway)| ((namespace.to_owned(), name), gateway))
             .collect();
-        self.unnamed.retain(|at, _| at.0 != namespace || unnamed.contains(at));
-        for at in unnamed {
+        self.unnamed.retain(|at, _| at.0 != namespace || unnamed.contains_key(at));
+        for (at, gateway) in unnamed {
             // A proxy may be reading it, by an index that was just replaced.
             let since = *self.unnamed.entry(at.clone()).or_insert_with(Instant::now);
-            if since.elapsed() >= PARTS_STAY {
+            if since.elapsed() >= PARTS_STAY || self.has_moved_on(&gateway) {
                 secrets.delete(&at.1, &DeleteParams::default()).await.map(drop)?;
             }
         }
         Ok(())
+    }
+
+    /// Whether every proxy of a gateway has loaded what the indexes say. Without any proxy nobody knows.
+    fn has_moved_on(&self, gateway: &str) -> bool {
+        let mut pods = self.pods.iter().filter(|((name, _), pod)| name == gateway && !pod.ending).peekable();
+        let indexes = self.indexes.values().filter(|known| known.gateway == gateway);
+        let indexes: Vec<_> = indexes.filter_map(|known| known.index.as_ref()).collect();
+        pods.peek().is_some()
+            && pods.all(|((_, key), _)| {
+                let loaded = self.loaded.get(&(gateway.to_owned(), key.name.clone()));
+                loaded.is_some_and(|loaded| {
+                    indexes.iter().all(|index| match &index.subject {
+                        Subject::Stage(stage) => loaded.stages.get(stage) == Some(&index.digest),
+                        Subject::Host(host) => loaded.hosts.get(host) == Some(&index.digest),
+                        // They are split long before they would have parts.
+                        Subject::Plan(_) | Subject::Keys(_) => true,
+                    })
+                })
+            })
     }
 }

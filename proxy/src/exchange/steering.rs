@@ -1,5 +1,7 @@
 //! What a request's headers hold that steers the gateway.
 
+use std::net::IpAddr;
+
 use http::HeaderMap;
 
 /// Which headers that steer the gateway a request has. Found in one pass: most requests have hardly any, and each
@@ -12,6 +14,8 @@ pub struct Steering {
     pub forwarded_for: bool,
     pub method_override: bool,
     pub request_id: bool,
+    /// The client's address, where trusted proxies in front have said it; see [`super::Exchange::trust`].
+    pub source: Option<IpAddr>,
     pub te: bool,
     pub trace_id: bool,
 }

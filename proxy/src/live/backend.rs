@@ -70,6 +70,7 @@ impl Target {
                 let (namespace, name) = (namespace.as_str().into(), name.as_str().into());
                 (Self::Service { namespace, name, port: *port, scheme: *scheme }, "".into())
             }
+            BackendTarget::Refused(refusal) => return Err(refusal.message.clone()),
         })
     }
 }

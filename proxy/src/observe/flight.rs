@@ -1,8 +1,8 @@
 //! One request between its header section and the end of its answer.
 
+use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderValue, Method, Response, StatusCode, Uri, Version, header};
@@ -10,7 +10,7 @@ use http::{HeaderValue, Method, Response, StatusCode, Uri, Version, header};
 use crate::body::{Body, Watch};
 use crate::core::{Core, CoreStage};
 use crate::dispatch::path::CanonicalPath;
-use crate::exchange::{Caller, Client, Exchange, Record, RequestIds, host_of};
+use crate::exchange::{Caller, Exchange, Record, RequestIds, host_of};
 use crate::observe::line::{Line, StageLine};
 use crate::observe::metrics::meter::{LATENCY, OVERHEAD};
 use crate::observe::metrics::table::class_index;
@@ -29,6 +29,7 @@ pub struct InFlight {
 struct Seen {
     host: Option<HeaderValue>,
     user_agent: Option<HeaderValue>,
+    source: IpAddr,
 }
 
 impl InFlight {
@@ -37,6 +38,7 @@ impl InFlight {
         let seen = core.observer.log.is_some().then(|| Seen {
             host: exchange.headers.get(header::HOST).cloned(),
             user_agent: exchange.headers.get(header::USER_AGENT).cloned(),
+            source: exchange.source_ip(),
         });
         Self { core, exchange: Some(exchange), seen }
     }
@@ -105,7 +107,6 @@ struct Said {
     uri: Uri,
     path: CanonicalPath,
     version: Version,
-    client: Arc<Client>,
     ids: RequestIds,
     seen: Seen,
 }
@@ -113,7 +114,7 @@ struct Said {
 impl End {
     /// Takes what it needs; the rest, the request's headers above all, ends here.
     fn new(core: Rc<Core>, exchange: Box<Exchange>, seen: Option<Seen>, status: Option<u16>) -> Self {
-        let Exchange { method, uri, path, version, client, received, ids, routed, record, .. } = *exchange;
+        let Exchange { method, uri, path, version, received, ids, routed, record, .. } = *exchange;
         let (stage, route) = routed.map_or((None, None), |routed| (Some(routed.stage), routed.route));
         let end = Self {
             core,
@@ -123,7 +124,7 @@ impl End {
             received,
             bytes: 0,
             record,
-            said: seen.map(|seen| Said { method, uri, path, version, client, ids, seen }),
+            said: seen.map(|seen| Said { method, uri, path, version, ids, seen }),
             failed: false,
             finished: false,
         };
@@ -209,7 +210,7 @@ impl End {
             integration_status: self.record.integration_status,
             trace_id: self.record.trace_id.as_ref().map(HeaderValue::as_bytes),
             client_left,
-            ..Line::of(SystemTime::now() - latency, said.client.peer.ip(), latency)
+            ..Line::of(SystemTime::now() - latency, said.seen.source, latency)
         }
     }
 }

@@ -78,6 +78,7 @@ fn core(access_log: AccessLog) -> Rc<Core> {
         services: Default::default(),
         endpoints: Default::default(),
         egress: Default::default(),
+        trusted_hops: 0,
         lends_aws_credentials: Default::default(),
     };
     Core::new(0, Arc::new(options), shared(access_log)).expect("the system has randomness")
@@ -145,7 +146,9 @@ async fn call(core: &Rc<Core>, request: &str, patience: usize, answer: fn(Body) 
     let (mut near, far) = tokio::io::duplex(4 << 10);
     let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let (parts, body) = request.into_parts();
-        let in_flight = begin(core, Box::new(exchange(parts)));
+        let mut exchange = Box::new(exchange(parts));
+        exchange.trust(1);
+        let in_flight = begin(core, exchange);
         let response = watch(in_flight, answer(Body::wire(body)));
         std::future::ready(Ok::<_, Infallible>(response))
     });
@@ -383,4 +386,12 @@ async fn a_lone_line_is_flushed_soon() {
     }
     core.shared.access_log.close(Duration::from_secs(5));
     assert_eq!(output.lines().len(), 1);
+}
+
+#[tokio::test]
+async fn the_client_is_whom_trusted_proxies_name() {
+    let request =
+        "GET /a HTTP/1.1\r\nhost: a\r\nx-forwarded-for: 203.0.113.9, 198.51.100.7\r\nconnection: close\r\n\r\n";
+    let (_, line, _) = observed(request, 10_000, |_| Response::new(Body::full("hello"))).await;
+    assert_eq!(line["sourceIp"], "198.51.100.7");
 }

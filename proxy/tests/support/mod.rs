@@ -31,9 +31,14 @@ impl Gateway {
     }
 
     pub fn start_with(timeouts: Timeouts) -> Self {
+        Self::start_as(|options| options.timeouts = timeouts)
+    }
+
+    pub fn start_as(set: impl FnOnce(&mut Options)) -> Self {
         let certificates = Certificates::new();
         let authority = certificates.0.cert[0].clone();
-        let options = options(SocketAddr::from(([127, 0, 0, 1], 0)), timeouts, certificates);
+        let mut options = options(SocketAddr::from(([127, 0, 0, 1], 0)), Timeouts::default(), certificates);
+        set(&mut options);
         let proxy = Proxy::start(options).expect("the proxy starts");
         let address = proxy.https_address();
         Self { proxy: Some(proxy), address, authority }
@@ -61,6 +66,7 @@ fn options(https: SocketAddr, timeouts: Timeouts, certificates: Certificates) ->
         services: BTreeMap::new(),
         endpoints: Default::default(),
         egress: Default::default(),
+        trusted_hops: 0,
         lends_aws_credentials: Default::default(),
     }
 }

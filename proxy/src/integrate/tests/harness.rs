@@ -58,6 +58,7 @@ pub(super) fn options() -> Options {
         services: BTreeMap::new(),
         endpoints: Default::default(),
         egress: Default::default(),
+        trusted_hops: 0,
         lends_aws_credentials: Default::default(),
     }
 }

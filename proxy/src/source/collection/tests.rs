@@ -6,7 +6,7 @@ use super::*;
 fn packed(name: &str, variable: &str) -> (String, Packed) {
     let mut stage = crate::fixture::stage(name, &[]);
     stage.variables.insert("v".into(), variable.into());
-    let encoded = bundle::encode(&stage).unwrap();
+    let encoded = bundle::encode(&stage, bundle::FORMAT).unwrap();
     let subject = Subject::Stage(stage.key.clone());
     let index = Index {
         subject: subject.clone(),
@@ -14,6 +14,7 @@ fn packed(name: &str, variable: &str) -> (String, Packed) {
         digest: encoded.digest,
         deployment: Some(1),
         pin: None,
+        certificate: None,
         parts: Vec::new(),
     };
     (subject.object_name("default"), index.pack(encoded.payload))

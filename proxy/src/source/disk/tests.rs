@@ -13,6 +13,7 @@ fn read(payload: &[u8]) -> Read {
         digest: Digest::of(payload),
         deployment: None,
         pin: None,
+        certificate: None,
         parts: vec!["sg-part-1".into()],
     };
     Read { index, payload: payload.to_vec() }

@@ -1,14 +1,12 @@
 //! Usage plans and API keys, on a real API server.
-#![allow(clippy::unwrap_used, reason = "a test's helpers may panic too")]
-
-mod support;
 
 use std::collections::BTreeMap;
 
 use bundle::object::{Index, Subject};
 use bundle::{KeyDigest, KeysBundle, PlanBundle};
 use serde_json::Value;
-use support::{Rig, api, stage};
+
+use crate::support::{Rig, api, stage};
 
 /// An API with one route, that wants an API key.
 fn keyed_api(name: &str) -> String {
@@ -61,6 +59,8 @@ fn condition(rig: &Rig, plan: &str, kind: &str) -> (String, String, String) {
 #[test]
 fn keys_and_plans_are_delivered_as_digests_and_taken_back_at_once() {
     let Some(mut rig) = Rig::new("callers", 18600) else { return };
+    let more = format!("  sidecars: [{{namespace: {}, stage: beside}}]\n", rig.namespace.name);
+    rig.configure(&rig.gateway("default", &more));
     rig.operator("a");
     rig.apply(&(keyed_api("orders") + &stage("prod", "orders", "") + &plan("gold", "{name: prod}", "gold")));
     rig.apply(&secret("acme", "gold", "key: key-of-acme-0123456789, second: second-of-acme-0123456789"));
