@@ -87,20 +87,22 @@ impl<'r, 'a> Renderer<'r, 'a> {
 
     fn block(&mut self, block: &Block, out: &mut String) -> Eval<Flow> {
         self.enter()?;
+        // Steps and output are asked for once a block, not once a node: what is printed has its own bound, and
+        // plain text between is no longer than the template.
+        self.meter.step(block.len() as u64)?;
         let mut flow = Flow::Go;
         for node in block {
             flow = self.node(node, out)?;
-            self.meter.output(out.len())?;
             if flow != Flow::Go {
                 break;
             }
         }
+        self.meter.output(out.len())?;
         self.depth -= 1;
         Ok(flow)
     }
 
     fn node(&mut self, node: &Node, out: &mut String) -> Eval<Flow> {
-        self.meter.step(1)?;
         match node {
             Node::Text(text) => out.push_str(text),
             Node::Reference(reference) => {

@@ -253,10 +253,17 @@ impl Entries {
     }
 }
 
-/// Do two of a few string keys say the same?
+/// Do two of a few string keys say the same? A key is compared with those before it only where its length and
+/// ends have been seen among them, which is hardly ever.
 fn has_twins(pairs: &[(Value, Value)]) -> bool {
+    let mut seen = 0_u64;
     pairs.iter().enumerate().any(|(nth, (key, _))| {
-        as_text(key).is_some_and(|key| pairs[..nth].iter().any(|(other, _)| as_text(other) == Some(key)))
+        as_text(key).is_some_and(|key| {
+            let mark = 1 << (key.mark() % 64);
+            let known = seen & mark != 0;
+            seen |= mark;
+            known && pairs[..nth].iter().any(|(other, _)| as_text(other) == Some(key))
+        })
     })
 }
 
