@@ -86,6 +86,9 @@ impl<'r, 'a> Renderer<'r, 'a> {
     }
 
     fn block(&mut self, block: &Block, out: &mut String) -> Eval<Flow> {
+        if block.is_empty() {
+            return Ok(Flow::Go);
+        }
         self.enter()?;
         // Steps and output are asked for once a block, not once a node: what is printed has its own bound, and
         // plain text between is no longer than the template.
@@ -113,9 +116,9 @@ impl<'r, 'a> Renderer<'r, 'a> {
                 self.assign(target, value).map_err(|fault| fault.at(target.at))?;
             }
             Node::If { arms, otherwise } => {
-                for (condition, block) in arms {
-                    if self.holds(condition)? {
-                        return self.block(block, out);
+                for arm in arms {
+                    if self.holds(&arm.condition).map_err(|fault| fault.at(arm.at))? {
+                        return self.block(&arm.block, out);
                     }
                 }
                 return self.block(otherwise, out);
@@ -169,6 +172,8 @@ impl<'r, 'a> Renderer<'r, 'a> {
                 _ => None,
             };
             let Some(item) = item else { break };
+            // Its body may be empty, and as such cost nothing.
+            self.meter.step(1)?;
             self.set(slot, Variable::Value(item));
             if let Some(current) = self.loops.last_mut() {
                 current.index = index;

@@ -29,7 +29,7 @@ impl Text {
     }
 
     /// The part of `whole` between two byte offsets. Falls back to a copy where a window cannot say it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn window(whole: &Rc<Box<str>>, start: usize, end: usize) -> Self {
         // `start` is not beyond `end`.
         if end <= u32::MAX as usize {

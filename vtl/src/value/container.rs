@@ -14,6 +14,8 @@ pub enum Form {
     Java,
     /// As json-smart's `JSONArray`: `["a","b"]`. Lists out of JSON; recorded from the real service.
     Json,
+    /// What a `java.util.Iterator` has left. Prints as a list would.
+    Iterator,
 }
 
 /// A list. Iteration goes by index, so that a template may change it meanwhile.
@@ -172,9 +174,12 @@ impl Map {
     }
 
     fn place(&self, entries: &Entries, name: &str) -> Option<usize> {
-        let same = |(key, _): &(Value, Value)| as_text(key).is_some_and(|key| key.eq_ignore_ascii_case(name));
         let exact = entries.find_str(name);
-        if self.any_case { exact.or_else(|| entries.pairs.iter().position(same)) } else { exact }
+        if exact.is_some() || !self.any_case {
+            return exact;
+        }
+        let same = |(key, _): &(Value, Value)| as_text(key).is_some_and(|key| key.eq_ignore_ascii_case(name));
+        entries.pairs.iter().position(same)
     }
 
     /// The entry at a place in insertion order.
