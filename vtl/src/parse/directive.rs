@@ -179,7 +179,7 @@ impl<'s> Parser<'s, '_> {
         let mut arms = Vec::new();
         // Where the arm being read starts, and what it is called.
         let (mut at, mut name) = (start, "#if");
-        loop {
+        let start_of_else = loop {
             self.open(at, name)?;
             let condition = self.expression()?;
             self.close(at, name)?;
@@ -187,12 +187,12 @@ impl<'s> Parser<'s, '_> {
             arms.push(Arm { condition, block, at: self.place(at) });
             match end {
                 Some(End { word: "end", .. }) => return Ok(Node::If { arms, otherwise: Block::new() }),
-                Some(End { word: "else", .. }) => break,
+                Some(End { word: "else", at }) => break at,
                 Some(End { at: next, .. }) => (at, name) = (next, "#elseif"),
                 None => return Err(self.wrong(start, "#if has no #end", NO_END)),
             }
-        }
-        let otherwise = self.body(start, "#else")?;
+        };
+        let otherwise = self.body(start_of_else, "#else")?;
         Ok(Node::If { arms, otherwise })
     }
 
