@@ -77,14 +77,13 @@ impl<'r, 'a> Renderer<'r, 'a> {
         self.block(&template.block, out).map(|_| ())
     }
 
+    #[inline]
     fn enter(&mut self) -> Eval<()> {
         self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            return Err(Fault::limit("the template is nested too deep", "call fewer macros inside each other"));
-        }
-        Ok(())
+        if self.depth > MAX_DEPTH { Err(too_deep()) } else { Ok(()) }
     }
 
+    // The rarer nodes are functions apart, so that the loop over the common ones needs little room.
     fn block(&mut self, block: &Block, out: &mut String) -> Eval<Flow> {
         if block.is_empty() {
             return Ok(Flow::Go);
@@ -148,6 +147,7 @@ impl<'r, 'a> Renderer<'r, 'a> {
         }
     }
 
+    #[inline(never)]
     fn foreach(&mut self, slot: Slot, over: &Expr, body: &Block, out: &mut String) -> Eval<Flow> {
         let over = self.value(over)?;
         let length = match &over {
@@ -188,6 +188,7 @@ impl<'r, 'a> Renderer<'r, 'a> {
         Ok(if flow == Flow::Stop { Flow::Stop } else { Flow::Go })
     }
 
+    #[inline(never)]
     fn call(&mut self, call: &Call, out: &mut String) -> Eval<Flow> {
         let template = self.template;
         let evaluated: Arc<Macro>;
@@ -244,6 +245,7 @@ impl<'r, 'a> Renderer<'r, 'a> {
     }
 
     /// `#evaluate`: parses a text now and renders it here.
+    #[inline(never)]
     fn evaluate(&mut self, source: &Expr, at: u32, out: &mut String) -> Eval<Flow> {
         let mut flow = || {
             let source = self.value(source)?;
@@ -277,4 +279,9 @@ impl<'r, 'a> Renderer<'r, 'a> {
         self.meter.scratch(text.len())?;
         Ok(text.into())
     }
+}
+
+#[cold]
+fn too_deep() -> Box<Fault> {
+    Fault::limit("the template is nested too deep", "call fewer macros inside each other")
 }

@@ -89,6 +89,14 @@ const INDEX_FROM: usize = 12;
 #[derive(Debug)]
 struct Index(HashMap<Text, usize>);
 
+impl Index {
+    /// Apart, so that the search among few needs no room for hashing.
+    #[inline(never)]
+    fn find(&self, name: &str) -> Option<usize> {
+        self.0.get(name).copied()
+    }
+}
+
 #[derive(Debug, Default)]
 struct Entries {
     pairs: Vec<(Value, Value)>,
@@ -173,6 +181,7 @@ impl Map {
         }
     }
 
+    #[inline]
     fn place(&self, entries: &Entries, name: &str) -> Option<usize> {
         let exact = entries.find_str(name);
         if exact.is_some() || !self.any_case {
@@ -222,9 +231,10 @@ pub struct Entry {
 }
 
 impl Entries {
+    #[inline]
     fn find_str(&self, name: &str) -> Option<usize> {
         match &self.index {
-            Some(index) => index.0.get(name).copied(),
+            Some(index) => index.find(name),
             None => self.pairs.iter().position(|(key, _)| as_text(key).is_some_and(|key| key.is(name))),
         }
     }
