@@ -268,6 +268,12 @@ fn overrides_can_be_read_back() {
     assert_eq!(overrides.request_path(), vec![("p".to_owned(), "v".to_owned())]);
     assert_eq!(overrides.response_headers(), one("H", &["h"]));
     assert_eq!(overrides.response_status(), Some(418));
+    // Of several settings the last counts, and a list is several values.
+    let overrides = Overrides::new();
+    let twice = "#set($o = $context.responseOverride)#set($o.status = 200)#set($o.status = 404)\
+                 #set($o.header.H = 'a')#set($o.header.H = ['b', 'c'])";
+    Template::parse("t", twice).unwrap().render(&mut scope("", &overrides), &Limits::default()).unwrap();
+    assert_eq!((overrides.response_status(), overrides.response_headers()), (Some(404), one("H", &["b", "c"])));
     for (status, read) in [("700", None), ("\"400\"", None), ("99", None), ("599", Some(599))] {
         let overrides = Overrides::new();
         let source = format!("#set($context.responseOverride.status = {status})");
