@@ -231,7 +231,7 @@ pub struct Entry {
 }
 
 impl Entries {
-    #[inline]
+    #[inline(always)]
     fn find_str(&self, name: &str) -> Option<usize> {
         match &self.index {
             Some(index) => index.find(name),

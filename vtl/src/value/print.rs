@@ -18,7 +18,7 @@ pub(crate) enum Style {
 }
 
 /// Appends what `toString` gives; nothing for null. Fails beyond `limit` bytes of output.
-#[inline]
+#[inline(always)]
 pub(crate) fn print_java(value: &Value, out: &mut String, limit: usize) -> Eval<()> {
     match value {
         Value::Null => Ok(()),
