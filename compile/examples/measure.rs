@@ -51,7 +51,7 @@ fn measure(name: &str, text: &str) {
     };
     let unit = compile_stage(&inputs);
     let compiled = start.elapsed();
-    let linked = link([&unit], &gateway);
+    let linked = link([&unit], Default::default(), &gateway);
     let total = start.elapsed();
     println!(
         "{name}: {} bytes, {} routes, {} findings, {ambiguities} ambiguities, {} hosts; parse {parsed:.0?}, digest {:.0?}, \

@@ -23,7 +23,7 @@ impl fmt::Display for Severity {
 /// The object a finding is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectRef {
-    /// `ApiDefinition`, `Stage`, `UsagePlan`.
+    /// `ApiDefinition`, `Stage`, `UsagePlan`, `Secret`.
     pub kind: &'static str,
     /// Its namespace.
     pub namespace: String,
@@ -153,6 +153,10 @@ reasons! {
     InvalidFunction "A function nobody can call.",
     // Plans.
     InvalidPlan "A usage plan that cannot be read.",
+    PlanConflict "Two plans give one key the same Stage.",
+    InvalidApiKey "An API key that cannot be one.",
+    DuplicateApiKey "An API key, or the id of one, that an older Secret has.",
+    KeyWithoutPlan "No plan selects the API keys.",
 }
 
 impl fmt::Display for Reason {

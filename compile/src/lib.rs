@@ -7,6 +7,7 @@
 
 #![deny(missing_docs)]
 
+pub mod callers;
 pub mod deploy;
 pub mod finding;
 pub mod gateway;
@@ -20,6 +21,7 @@ pub mod support;
 pub mod unit;
 pub mod world;
 
+pub use callers::{Callers, callers};
 pub use finding::{Finding, ObjectRef, Reason, Severity};
 pub use gateway::Gateway;
 pub use link::{Linked, link};

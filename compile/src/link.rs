@@ -1,4 +1,4 @@
-//! What crosses Stages: hosts, base paths, names.
+//! What crosses Stages: hosts, base paths, names, callers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,6 +6,7 @@ use bundle::host::Certificate;
 use bundle::route::Refusal;
 use bundle::{BasePath, BundleSet, HostBundle, HostTable, StageKey, Stamped};
 
+use crate::callers::Callers;
 use crate::finding::{Finding, Findings, ObjectRef, Reason, Severity};
 use crate::gateway::Gateway;
 use crate::unit::{HostClaim, Unit};
@@ -16,17 +17,18 @@ use crate::world::ObjectKey;
 pub struct Linked {
     /// What its proxies load.
     pub set: BundleSet,
-    /// Conflicts between Stages, sorted.
+    /// Conflicts between Stages, and what was found about their callers; sorted.
     pub findings: Vec<Finding>,
 }
 
 /// A custom host and who asks for it.
 type Claims<'a> = BTreeMap<&'a str, Vec<(&'a Unit, &'a HostClaim)>>;
 
-/// Joins the Stages of one gateway. For a Stage that did not compile the caller passes the last unit that did; a unit
+/// Joins the Stages of one gateway, and who may call them. For a Stage that did not compile the caller passes the last unit that did; a unit
 /// without a bundle only keeps its names.
-pub fn link<'a>(units: impl IntoIterator<Item = &'a Unit>, gateway: &Gateway) -> Linked {
-    let mut linker = Linker { gateway, findings: Vec::new() };
+pub fn link<'a>(units: impl IntoIterator<Item = &'a Unit>, callers: Callers, gateway: &Gateway) -> Linked {
+    let Callers { plans, keys, findings } = callers;
+    let mut linker = Linker { gateway, findings };
     let mut units: Vec<&Unit> = units.into_iter().filter(|unit| linker.serves(unit)).collect();
     // The older claim wins, and of equally old ones the first by name: no restart changes the winner.
     let age = |unit: &Unit| (unit.created.is_none(), unit.created.clone(), unit.key.clone());
@@ -56,7 +58,7 @@ pub fn link<'a>(units: impl IntoIterator<Item = &'a Unit>, gateway: &Gateway) ->
     linker.findings.sort();
     linker.findings.dedup();
     let hosts = hosts.into_values().map(Stamped::new).collect();
-    Linked { set: BundleSet { stages, hosts }, findings: linker.findings }
+    Linked { set: BundleSet { stages, hosts, plans, keys }, findings: linker.findings }
 }
 
 struct Linker<'g> {

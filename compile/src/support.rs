@@ -9,8 +9,6 @@ pub enum Feature {
     Authorizer,
     /// `AWS_IAM` methods, `awsSigv4` schemes; a Stage's `principals` go with them.
     IamAuthorization,
-    /// A method that wants an API key.
-    ApiKey,
     /// A Stage's `clientCA`.
     ClientCa,
     /// `credentials: arn:aws:iam::*:user/*`.
@@ -37,8 +35,10 @@ pub enum Feature {
     ExecutionLog,
     /// A Stage's access log format.
     AccessLogFormat,
-    /// Usage plans.
-    UsagePlan,
+    /// Rate limits of usage plans.
+    PlanThrottle,
+    /// Quotas of usage plans.
+    Quota,
 }
 
 /// What becomes of a route or host that asks for what is not served.
@@ -74,7 +74,7 @@ gaps! {
     ResourcePolicy Refuse "the resource policy",
     Authorizer Refuse "the authorizer",
     IamAuthorization Refuse "AWS_IAM authorization",
-    ApiKey Refuse "the API key requirement",
+    ApiKeySource Refuse "API keys from an authorizer",
     ClientCa Refuse "the client certificate requirement (clientCA)",
     // What cannot be done in part.
     CallerCredentials Refuse "calls with the caller's own credentials (arn:aws:iam::*:user/*)",
@@ -83,14 +83,14 @@ gaps! {
     CrossNamespaceBackend Refuse "a Service in another namespace (it needs a ReferenceGrant)",
     // What the rest is useful without.
     VpcLink Ignore "the VPC link (its uri is called directly)",
-    ApiKeySource Ignore "API keys from an authorizer",
     PrivateEndpoint Ignore "a private endpoint (who reaches the gateway is the network's matter)",
     Cache Ignore "the response cache",
     Throttle Ignore "the rate limit",
     DetailedMetrics Ignore "detailed metrics",
     ExecutionLog Ignore "the execution log",
     AccessLogFormat Ignore "the access log's format",
-    UsagePlan Ignore "the usage plan",
+    PlanThrottle Ignore "the rate limit of a usage plan",
+    Quota Ignore "the quota of a usage plan",
 }
 
 impl Gap {

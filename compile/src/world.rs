@@ -1,5 +1,6 @@
 //! Everything there is, and what one Stage depends on.
 
+pub mod api_key;
 pub(crate) mod contract;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use crate::finding::{Finding, Findings, ObjectRef, Reason, Severity};
 use crate::gateway::Gateway;
 
+pub use api_key::ApiKeys;
 pub use contract::{Contract, Origin};
 
 /// Namespace and name.
@@ -58,6 +60,8 @@ pub struct World {
     pub usage_plans: BTreeMap<ObjectKey, Arc<UsagePlan>>,
     /// Secrets; `stringData` counts as it does for the API server.
     pub secrets: BTreeMap<ObjectKey, Arc<Secret>>,
+    /// What counts of the Secrets that hold API keys.
+    pub api_keys: BTreeMap<ObjectKey, Arc<ApiKeys>>,
     /// ConfigMaps.
     pub config_maps: BTreeMap<ObjectKey, Arc<ConfigMap>>,
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bundle::object::{GATEWAY_LABEL, INDEX_TYPE, Index, KIND_LABEL, PART_TYPE, PAYLOAD_KEY, Packed, Subject};
-use bundle::{DecodeError, Digest, EncodeError, FORMAT, HostBundle, StageBundle, Stamped, decode, encode};
+use bundle::{
+    DecodeError, Digest, EncodeError, FORMAT, HostBundle, KeysBundle, PlanBundle, StageBundle, Stamped, decode, encode,
+};
 use compile::ObjectKey;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -41,6 +43,10 @@ pub enum Content {
     Stage(Stamped<StageBundle>),
     /// Of a host.
     Host(Stamped<HostBundle>),
+    /// Of a usage plan.
+    Plan(Stamped<PlanBundle>),
+    /// Of API keys.
+    Keys(Stamped<KeysBundle>),
 }
 
 /// Why a bundle could not be delivered.
@@ -77,6 +83,8 @@ impl Content {
         match self {
             Self::Stage(bundle) => &bundle.digest,
             Self::Host(bundle) => &bundle.digest,
+            Self::Plan(bundle) => &bundle.digest,
+            Self::Keys(bundle) => &bundle.digest,
         }
     }
 }
@@ -96,6 +104,8 @@ impl Wanted {
         let encoded = match &self.content {
             Content::Stage(bundle) => encode(&*bundle.content)?,
             Content::Host(bundle) => encode(&*bundle.content)?,
+            Content::Plan(bundle) => encode(&*bundle.content)?,
+            Content::Keys(bundle) => encode(&*bundle.content)?,
         };
         let index = Index {
             subject: self.subject.clone(),
@@ -152,18 +162,30 @@ impl Wanted {
         }
     }
 
-    /// A sidecar's Secret beside the Stage: the index and payload under names of their own.
+    /// A sidecar's Secret beside the Stage: its index and payload, and those of its callers, under names of their own.
     ///
     /// # Errors
     /// When the bundle is too large for one Secret, or the API server refuses it.
-    pub async fn write_beside(&self, client: &Client, stage: &ObjectKey) -> Result<(), DeliverError> {
-        let (_, packed) = self.pack()?;
+    pub async fn write_beside(
+        &self,
+        client: &Client,
+        stage: &ObjectKey,
+        callers: &[&Self],
+    ) -> Result<(), DeliverError> {
         let name = format!("{}-stagegate-bundle", stage.name);
         let secrets: Api<Secret> = Api::namespaced(client.clone(), &stage.namespace);
-        if !packed.parts.is_empty() {
-            return Err(EncodeError::TooLarge(packed.parts.values().map(Vec::len).sum()).into());
+        let mut data = BTreeMap::new();
+        for wanted in std::iter::once(&self).chain(callers) {
+            let (_, packed) = wanted.pack()?;
+            if !packed.parts.is_empty() {
+                return Err(EncodeError::TooLarge(packed.parts.values().map(Vec::len).sum()).into());
+            }
+            let name = match &wanted.subject {
+                Subject::Stage(_) => "stage".to_owned(),
+                other @ (Subject::Host(_) | Subject::Plan(_) | Subject::Keys(_)) => other.object_name(&wanted.gateway),
+            };
+            data.extend(packed.index.into_iter().map(|(entry, bytes)| (format!("{name}.{entry}"), bytes)));
         }
-        let data = packed.index.into_iter().map(|(entry, bytes)| (format!("stage.{entry}"), bytes)).collect();
         let mut secret = self.secret(&stage.namespace, &name, self.subject.kind(), INDEX_TYPE, data);
         // The proxies of gateways do not look here, and the label would tell them to.
         secret.metadata.labels = None;

@@ -7,7 +7,7 @@ use bundle::object::Subject;
 use bundle::{Digest, HostBundle, StageBundle, StageKey, Stamped};
 use compile::deploy::StageDecision;
 use compile::unit::HostClaim;
-use compile::{Finding, StageInputs, Unit, compile_stage, link};
+use compile::{Callers, Finding, StageInputs, Unit, compile_stage, link};
 
 use crate::config::{Config, GatewayConfig};
 
@@ -97,7 +97,8 @@ impl Hosts {
         self.findings.clear();
         for gateway in &config.gateways {
             let units = programs.values().filter_map(|program| program.served.as_deref());
-            let linked = link(units, &gateway.compiler());
+            // Callers are linked by their namespaces.
+            let linked = link(units, Callers::default(), &gateway.compiler());
             self.findings.extend(linked.findings);
             for host in linked.set.hosts {
                 self.bundles.insert((gateway.name.clone(), host.host.clone()), host);

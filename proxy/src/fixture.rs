@@ -10,7 +10,8 @@ use std::time::Instant;
 use bundle::integration::{Backend, BackendTarget, Integration, IntegrationResponse, Mock, RequestMapping, Scheme};
 use bundle::route::{Action, Route, Verb};
 use bundle::{
-    ApiIdentity, ApiKind, BasePath, BundleSet, Certificate, HostBundle, HostTable, StageBundle, StageKey, Stamped,
+    ApiIdentity, ApiKey, ApiKind, BasePath, BundleSet, Certificate, HostBundle, HostTable, KeyDigest, KeyShard,
+    KeysBundle, PlanBundle, PlanKey, StageBundle, StageKey, Stamped,
 };
 use http::{HeaderValue, Method, Request, Response, Version};
 use rustls::sign::CertifiedKey;
@@ -146,7 +147,19 @@ pub(crate) fn set(stages: Vec<StageBundle>, hosts: Vec<HostBundle>) -> BundleSet
     BundleSet {
         stages: stages.into_iter().map(Stamped::new).collect(),
         hosts: hosts.into_iter().map(Stamped::new).collect(),
+        ..BundleSet::default()
     }
+}
+
+/// A plan that opens a stage to one key.
+pub(crate) fn callers(stage: &str, value: &str, id: &str) -> (Stamped<PlanBundle>, Stamped<KeysBundle>) {
+    let namespace = key(stage).namespace;
+    let plan = PlanKey { namespace: namespace.clone(), name: "gold".to_owned() };
+    let plan = PlanBundle { key: plan, stages: [stage.to_owned()].into(), requires: Default::default() };
+    let known = ApiKey { id: id.to_owned(), plans: vec!["gold".to_owned()], requires: Default::default() };
+    let shard = KeyShard { namespace, prefix: String::new() };
+    let keys = KeysBundle { shard, keys: BTreeMap::from([(KeyDigest::of(value.as_bytes()), known)]) };
+    (Stamped::new(plan), Stamped::new(keys))
 }
 
 /// A request to `example.com`, unless a header says otherwise.

@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::accept::{listener, tls};
 use crate::admin::{self, AdminHandle, RejectedBundle, ReportedFinding};
 use crate::core::Core;
-use crate::live::{Broken, Live, Offered};
+use crate::live::{Broken, Live, Offered, api_key};
 use crate::observe::log::AccessLog;
 use crate::options::Options;
 use crate::worker::{self, Peer, Setup};
@@ -165,12 +165,18 @@ impl Proxy {
 
     /// Makes a set of bundles live. Startup is the first load.
     pub fn load(&self, set: &BundleSet) -> LoadReport {
-        self.offer(set.stages.iter().map(Offered::Bundle), &set.hosts)
+        let callers = api_key::Offer { plans: &set.plans, keys: &set.keys };
+        self.offer(set.stages.iter().map(Offered::Bundle), &set.hosts, callers)
     }
 
     /// Makes live what is offered: all of it, and nothing else.
-    pub fn offer<'a>(&self, stages: impl Iterator<Item = Offered<'a>>, hosts: &[Stamped<HostBundle>]) -> LoadReport {
-        let (live, broken) = Live::update(stages, hosts, &self.shared.live.load());
+    pub fn offer<'a>(
+        &self,
+        stages: impl Iterator<Item = Offered<'a>>,
+        hosts: &[Stamped<HostBundle>],
+        callers: api_key::Offer<'_>,
+    ) -> LoadReport {
+        let (live, broken) = Live::update(stages, hosts, callers, &self.shared.live.load());
         let routes = live.stages.iter().map(|stage| stage.routes.len()).sum();
         self.shared.metrics.loaded(&live);
         let live = Arc::new(live);

@@ -105,7 +105,8 @@ impl Reloader {
         }
         (self.units, self.kept) = (memo, kept);
         let units = self.serve(&compiled, &world);
-        let linked = compile::link(units.iter().map(|unit| &**unit), &self.gateway);
+        let callers = compile::callers(&world, &self.gateway);
+        let linked = compile::link(units.iter().map(|unit| &**unit), callers, &self.gateway);
         describe(&compiled, &attached, &linked.findings, &places, &mut diagnostics);
         print::in_order(&mut diagnostics);
         let changed = self.set != linked.set;

@@ -19,7 +19,7 @@ fuzz_target!(|text: &str| {
         let decoded: bundle::StageBundle = bundle::decode(&encoded).expect("and read");
         assert!(decoded == **bundle);
     }
-    link([&unit], &Gateway::dev());
+    link([&unit], Default::default(), &Gateway::dev());
     if let Some(root) = value.as_object_mut() {
         root.insert("x-amazon-apigateway-policy".to_owned(), serde_json::json!({"Statement": []}));
         let refused = |route: &bundle::route::Route| matches!(route.action, bundle::route::Action::Refuse(_));

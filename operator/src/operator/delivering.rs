@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use bundle::host::Certificate;
 use bundle::object::Subject;
-use bundle::{HostBundle, StageKey, Stamped};
+use bundle::{Digest, HostBundle, StageKey, Stamped};
 use compile::ObjectKey;
 use futures_util::stream::{self, StreamExt};
 
 use super::Operator;
+use super::callers::namespace_of;
 use crate::collect::KnownIndex;
 use crate::deliver::{Content, DeliverError, Wanted, read_back, remove};
 use crate::program::{leads_to, stage_object, stages_behind};
@@ -21,7 +22,7 @@ impl Operator {
     pub(super) fn want_stages(&mut self, dirty: &BTreeSet<ObjectKey>) {
         let stays = |wanted: &Wanted| match &wanted.subject {
             Subject::Stage(key) => self.programs.contains_key(key),
-            Subject::Host(_) => true,
+            Subject::Host(_) | Subject::Plan(_) | Subject::Keys(_) => true,
         };
         let mut wanted = std::mem::take(&mut self.wanted);
         wanted.retain(|_, wanted| stays(wanted));
@@ -69,7 +70,7 @@ impl Operator {
             wanted.push((object, Wanted { gateway: name.clone(), subject, deployment: None, pin: None, content }));
         }
         self.hosts.bundles = linked;
-        self.wanted.retain(|_, wanted| matches!(wanted.subject, Subject::Stage(_)) || failed.is_some());
+        self.wanted.retain(|_, wanted| !matches!(wanted.subject, Subject::Host(_)) || failed.is_some());
         self.wanted.extend(wanted);
         failed.map_or(Ok(()), |error| Err(error.into()))
     }
@@ -153,7 +154,7 @@ impl Operator {
     fn blind(&self) -> BTreeSet<StageKey> {
         let stage = |known: &KnownIndex| match &known.index.as_ref()?.subject {
             Subject::Stage(stage) => Some(stage.clone()),
-            Subject::Host(_) => None,
+            Subject::Host(_) | Subject::Plan(_) | Subject::Keys(_) => None,
         };
         let known = self.indexes.values().filter_map(stage).filter(|stage| self.has_stage(stage));
         known.filter(|stage| self.programs.get(stage).is_none_or(|program| program.read_back)).collect()
@@ -179,6 +180,10 @@ impl Operator {
             Subject::Stage(key) => self.programs.get(key).map(|program| program.unit.api.clone()),
             // Any does: hosts are looked at in every pass.
             Subject::Host(_) => self.programs.values().next().map(|program| program.unit.api.clone()),
+            Subject::Plan(_) | Subject::Keys(_) => {
+                self.callers.retry(namespace_of(subject).unwrap_or_default());
+                None
+            }
         };
         if let Some(api) = api {
             self.again.later(api);
@@ -192,12 +197,14 @@ impl Operator {
                 let key = StageKey { namespace: sidecar.namespace.clone(), name: sidecar.stage.clone() };
                 let object = ObjectKey::new(&gateway.bundle_namespace, stage_object(&key, &gateway));
                 let Some(wanted) = self.wanted.get(&object) else { continue };
-                let digest = wanted.content.digest().clone();
+                let callers = self.callers_of(&key, &gateway.name);
+                let digests = std::iter::once(wanted).chain(callers.iter().copied());
+                let digest = Digest::of_value(&digests.map(|wanted| wanted.content.digest()).collect::<Vec<_>>());
                 if self.beside.get(&key) == Some(&digest) {
                     continue;
                 }
                 let stage = ObjectKey::new(&key.namespace, &key.name);
-                match wanted.write_beside(&self.client, &stage).await {
+                match wanted.write_beside(&self.client, &stage, &callers).await {
                     Ok(()) => {
                         self.undelivered.remove(&object);
                         self.beside.insert(key, digest);
@@ -217,6 +224,7 @@ impl Operator {
     async fn remove_unwanted(&mut self, blind: &BTreeSet<StageKey>) {
         // While something waits for another try, what it needs is not known.
         let settled = self.again.is_empty() && !self.hosts_due;
+        let unwritten = self.unwritten_callers();
         let served = |namespace: &str| {
             self.settings.namespaces.is_empty() || self.settings.namespaces.iter().any(|one| one == namespace)
         };
@@ -232,6 +240,10 @@ impl Operator {
                     served(&stage.namespace) && (!self.has_stage(stage) || (settled && moved))
                 }
                 Some(Subject::Host(_)) => settled && !self.wanted.contains_key(key),
+                Some(subject @ (Subject::Plan(_) | Subject::Keys(_))) => {
+                    let namespace = namespace_of(subject).unwrap_or_default();
+                    served(namespace) && !self.wanted.contains_key(key) && !unwritten.contains(namespace)
+                }
                 // Somebody newer wrote it.
                 None => false,
             }
@@ -251,6 +263,10 @@ impl Operator {
                 Ok(()) => self.vitals.writes.with_label_values(&["removal"]).inc(),
                 Err(error) => {
                     tracing::warn!(%key, %error, "a bundle that nobody needs cannot be removed");
+                    // It may let in whom it should no longer.
+                    if let Some(namespace) = known.index.as_ref().and_then(|index| namespace_of(&index.subject)) {
+                        self.callers.retry(namespace);
+                    }
                     continue;
                 }
             }

@@ -25,7 +25,7 @@ impl Operator {
     pub(super) async fn pass(&mut self) {
         let dirty = std::mem::take(&mut self.dirty);
         // A cluster without any API has leftovers to remove all the same.
-        if dirty.is_empty() && !std::mem::take(&mut self.full) {
+        if dirty.is_empty() && !std::mem::take(&mut self.full) && !self.callers.is_due() {
             return;
         }
         let began = Instant::now();
@@ -43,6 +43,7 @@ impl Operator {
             self.handled.remove(&key);
         }
         self.want_stages(&dirty);
+        self.want_callers();
         if self.hosts.link(&self.programs, &self.config) {
             self.reports.everything(&self.cluster.world);
             self.hosts_due = true;

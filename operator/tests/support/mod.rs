@@ -28,7 +28,7 @@ impl Rig {
         let namespace = cluster.namespace(name).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let config = format!(
-            "gateways:\n- name: default\n  namespace: {0}\n  selector: {{matchLabels: {{app: proxy}}}}\n  bundleNamespace: {0}\n  baseDomain: apis.example.com\n",
+            "gateways:\n- name: default\n  namespace: {0}\n  selector: {{matchLabels: {{app: proxy}}}}\n  bundleNamespace: {0}\n  baseDomain: apis.example.com\n  sidecars: [{{namespace: {0}, stage: beside}}]\n",
             namespace.name
         );
         std::fs::write(folder.path().join("config.yaml"), config).unwrap();

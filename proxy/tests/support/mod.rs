@@ -136,6 +136,7 @@ pub fn everywhere(stages: Vec<StageBundle>) -> BundleSet {
             refuse: None,
             table,
         })],
+        ..BundleSet::default()
     }
 }
 

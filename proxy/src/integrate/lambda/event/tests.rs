@@ -86,6 +86,29 @@ fn a_rest_event_has_every_member_and_no_other() {
 }
 
 #[test]
+fn an_event_names_the_key_that_was_asked_for() {
+    let mut bundle = stage("prod", &["GET /keyed", "GET /open"].map(function));
+    bundle.routes[0].requires = [bundle::api_key::GUARD.to_owned()].into();
+    bundle.functions = BTreeMap::from([("fn".to_owned(), BackendTarget::Url("http://127.0.0.1:1".to_owned()))]);
+    let mut set = set(vec![bundle], vec![default_host("example.com", &["prod"])]);
+    let (plans, keys) = crate::fixture::callers("prod", "a-key-of-acme-0123456789", "acme");
+    (set.plans, set.keys) = (vec![plans], vec![keys]);
+    let (core, broken) = core(&set);
+    assert!(broken.is_empty(), "{broken:?}");
+    let identity = |path: &str| {
+        let mut exchange = request("GET", path, &[("x-api-key", "a-key-of-acme-0123456789")]);
+        dispatch(&core, &mut exchange).unwrap();
+        crate::fixture::run(crate::guard::guard(&core, &mut exchange)).unwrap();
+        let trace_id = HeaderValue::from_static("Root=1-600102ab-89abcdef0123456789abcdef");
+        let event = Source::of(&exchange, &trace_id, b"").unwrap().write(PayloadFormat::V1);
+        serde_json::from_slice::<Value>(&event).unwrap()["requestContext"]["identity"].clone()
+    };
+    let keyed = identity("/prod/keyed");
+    assert_eq!((&keyed["apiKey"], &keyed["apiKeyId"]), (&json!("a-key-of-acme-0123456789"), &json!("acme")));
+    assert_eq!(identity("/prod/open").get("apiKeyId"), None);
+}
+
+#[test]
 fn paths_of_every_kind() {
     for (host, target, path, whole) in [
         ("example.com", "/prod/a/", "/a/", "/prod/a/"),
