@@ -106,8 +106,8 @@ impl Reloader {
         (self.units, self.kept) = (memo, kept);
         let units = self.serve(&compiled, &world);
         let callers = compile::callers(&world, &self.gateway);
-        let units = units.iter().map(|unit| &**unit);
-        let linked = compile::link(units, callers, &self.gateway, &world.reference_grants);
+        let served = units.iter().map(|unit| &**unit);
+        let linked = compile::link(served, callers, &self.gateway, &world.reference_grants);
         describe(&compiled, &attached, &linked.findings, &places, &mut diagnostics);
         print::in_order(&mut diagnostics);
         let changed = self.set != linked.set;

@@ -80,10 +80,14 @@ fn what_cannot_be_read_keeps_what_was_there_and_is_told_by_name() {
 
 /// A bundle under a subject.
 fn object(subject: Subject, content: &impl serde::Serialize) -> (String, Packed) {
-    let encoded = bundle::encode(content).unwrap();
+    let encoded = bundle::encode(content, bundle::FORMAT).unwrap();
     let (format, digest) = (encoded.format, encoded.digest);
     let name = subject.object_name("default");
-    (name, Index { subject, format, digest, deployment: None, pin: None, parts: Vec::new() }.pack(encoded.payload))
+    (
+        name,
+        Index { subject, format, digest, deployment: None, pin: None, certificate: None, parts: Vec::new() }
+            .pack(encoded.payload),
+    )
 }
 
 #[test]
