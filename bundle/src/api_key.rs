@@ -129,7 +129,7 @@ mod tests {
         let shard = KeyShard { namespace: "shop".to_owned(), prefix: "b".to_owned() };
         let key = ApiKey { id: "acme".to_owned(), plans: vec!["gold".to_owned()], requires: BTreeSet::new() };
         let bundle = KeysBundle { shard, keys: BTreeMap::from([(KeyDigest::of(b"abc"), key)]) };
-        let read: KeysBundle = crate::decode(&crate::encode(&bundle).unwrap()).unwrap();
+        let read: KeysBundle = crate::decode(&crate::encode(&bundle, crate::FORMAT).unwrap()).unwrap();
         assert_eq!(read, bundle);
     }
 }
