@@ -225,6 +225,34 @@ mod tests {
     }
 
     #[test]
+    fn templates_see_what_was_recorded_in_its_order() {
+        let exchange = routed(ApiKind::Rest, "/prod/pets/7");
+        let render = |source: &str| {
+            let context = value(&exchange, &Overrides::new());
+            let mut scope = vtl::Scope { input: vtl::Input::of_body(""), context, stage_variables: Value::Null };
+            vtl::Template::parse("t", source).unwrap().render(&mut scope, &vtl::Limits::default()).unwrap()
+        };
+        let keys =
+            |map: &str| render(&format!("#foreach($k in $context{map}.keySet())$k#if($foreach.hasNext) #end#end"));
+        assert_eq!(
+            keys(""),
+            "resourceId resourcePath httpMethod extendedRequestId requestTime path accountId protocol requestOverride \
+             stage domainPrefix requestTimeEpoch requestId identity domainName deploymentId responseOverride apiId"
+        );
+        assert_eq!(
+            keys(".identity"),
+            "cognitoIdentityPoolId accountId cognitoIdentityId caller sourceIp principalOrgId accessKey \
+             cognitoAuthenticationType cognitoAuthenticationProvider userArn userAgent user"
+        );
+        assert_eq!(keys(".requestOverride"), "path header querystring");
+        assert_eq!(keys(".responseOverride"), "header");
+        assert_eq!(keys(".authorizer"), "");
+        let nothing = "[$context][$context.identity][$context.identity.user][$context.identity.apiKey]\
+                       [$context.authorizer.principalId][$context.status][$context.responseLatency][$context.none]";
+        assert_eq!(render(nothing), "[][][][][][][][]");
+    }
+
+    #[test]
     fn clock_times() {
         for (seconds, text) in [
             (0, "01/Jan/1970:00:00:00 +0000"),
