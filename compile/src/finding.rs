@@ -148,6 +148,7 @@ reasons! {
     SecretNotFound "The Secret is not there.",
     InvalidSecret "The Secret does not hold what it should.",
     HostConflict "Another Stage has the host and base path.",
+    DefaultHostOpen "The default host lets in whom another host of the Stage would not.",
     HostDisagreement "Stages give one host different TLS settings.",
     UnknownGateway "No gateway of that name.",
     InvalidFunction "A function nobody can call.",

@@ -7,6 +7,7 @@
 
 #![deny(missing_docs)]
 
+mod client_ca;
 pub mod deploy;
 pub mod finding;
 pub mod gateway;

@@ -11,8 +11,6 @@ pub enum Feature {
     IamAuthorization,
     /// A method that wants an API key.
     ApiKey,
-    /// A Stage's `clientCA`.
-    ClientCa,
     /// `credentials: arn:aws:iam::*:user/*`.
     CallerCredentials,
     /// `AWS_PROXY` to a Firehose stream.
@@ -75,7 +73,6 @@ gaps! {
     Authorizer Refuse "the authorizer",
     IamAuthorization Refuse "AWS_IAM authorization",
     ApiKey Refuse "the API key requirement",
-    ClientCa Refuse "the client certificate requirement (clientCA)",
     // What cannot be done in part.
     CallerCredentials Refuse "calls with the caller's own credentials (arn:aws:iam::*:user/*)",
     FirehoseProxy Refuse "the AWS_PROXY integration of a Firehose stream",

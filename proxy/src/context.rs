@@ -9,6 +9,7 @@ use http::HeaderValue;
 use http::header::USER_AGENT;
 use vtl::{Overrides, Text, Value};
 
+use crate::exchange::certificate::Shown;
 use crate::exchange::{Exchange, Routed};
 use crate::live::Route;
 
@@ -40,6 +41,12 @@ pub fn lookup<'a>(exchange: &'a Exchange, name: &str) -> Option<Cow<'a, str>> {
         "resourceId" => Cow::Borrowed(&*route?.resource_id),
         "resourcePath" => Cow::Borrowed(&*route?.resource),
         "identity.sourceIp" => Cow::Owned(exchange.client.peer.ip().to_canonical().to_string()),
+        "identity.clientCert.clientCertPem" => Cow::Borrowed(&*certificate(exchange)?.pem),
+        "identity.clientCert.subjectDN" => Cow::Borrowed(&*certificate(exchange)?.subject),
+        "identity.clientCert.issuerDN" => Cow::Borrowed(&*certificate(exchange)?.issuer),
+        "identity.clientCert.serialNumber" => Cow::Borrowed(&*certificate(exchange)?.serial),
+        "identity.clientCert.validity.notBefore" => Cow::Borrowed(&*certificate(exchange)?.not_before),
+        "identity.clientCert.validity.notAfter" => Cow::Borrowed(&*certificate(exchange)?.not_after),
         "identity.userAgent" => text(exchange.headers.get(USER_AGENT)?)?,
         "xrayTraceId" => text(record.trace_id.as_ref()?)?,
         "integrationLatency" | "integration.latency" => Cow::Owned(record.integration_latency?.as_millis().to_string()),
@@ -64,6 +71,20 @@ pub fn value(exchange: &Exchange, overrides: &Overrides) -> Value {
         let value = lookup(exchange, variable).map_or(Value::Null, |text| Value::from(&*text));
         (Text::from_static(name), value)
     });
+    // Only where the host asks for it.
+    let certificate = certificate(exchange).map(|shown| {
+        let member = |name, text: &str| (Text::from_static(name), Value::from(text));
+        let validity = [member("notBefore", &shown.not_before), member("notAfter", &shown.not_after)];
+        let members = [
+            member("clientCertPem", &shown.pem),
+            member("subjectDN", &shown.subject),
+            member("issuerDN", &shown.issuer),
+            member("serialNumber", &shown.serial),
+            (Text::from_static("validity"), Value::sealed(validity)),
+        ];
+        (Text::from_static("clientCert"), Value::sealed(members))
+    });
+    let identity = identity.into_iter().chain(certificate);
     let received = exchange.received_at();
     let epoch = i64::try_from(millis(received)).unwrap_or(i64::MAX);
     // Only while there is a canary.
@@ -91,6 +112,11 @@ pub fn value(exchange: &Exchange, overrides: &Overrides) -> Value {
         named("apiId"),
     ];
     Value::sealed(members.into_iter().chain(canary).chain(endpoint))
+}
+
+/// The certificate that the client has shown.
+pub fn certificate(exchange: &Exchange) -> Option<&Shown> {
+    exchange.client.certificate.as_ref().map(|certificate| certificate.shown())
 }
 
 /// How an HTTP API names a route: `GET /pets/{id}`, or `$default`.

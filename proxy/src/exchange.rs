@@ -1,5 +1,6 @@
 //! A request in flight.
 
+pub mod certificate;
 pub mod steering;
 
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use crate::core::CoreStage;
 use crate::dispatch::path::CanonicalPath;
 use crate::live;
 
+pub use certificate::ClientCertificate;
 pub use steering::Steering;
 
 /// A request in flight: what the client sent, what dispatch found, what observe will say.
@@ -57,6 +59,8 @@ pub struct Client {
     pub shown: (HeaderValue, HeaderValue),
     /// `https`, or `http` of a sidecar.
     pub scheme: &'static str,
+    /// The certificate it has shown, where the host asks for one.
+    pub certificate: Option<Box<ClientCertificate>>,
 }
 
 impl Client {
@@ -68,7 +72,7 @@ impl Client {
         };
         // An address is visible ASCII, so it is always a header's value.
         let shown = (address.unwrap_or_else(|_| HeaderValue::from_static("unknown")), port);
-        Self { peer, local, sni, shown, scheme: "https" }
+        Self { peer, local, sni, shown, scheme: "https", certificate: None }
     }
 }
 

@@ -139,7 +139,14 @@ pub(crate) fn custom_host(host: &str, base_paths: &[(&str, &str)]) -> HostBundle
 }
 
 fn host_bundle(host: &str, table: HostTable) -> HostBundle {
-    HostBundle { host: host.to_owned(), certificate: Certificate::Local, refuse: None, table }
+    HostBundle {
+        host: host.to_owned(),
+        certificate: Certificate::Local,
+        refuse: None,
+        requires: Default::default(),
+        client_ca: None,
+        table,
+    }
 }
 
 pub(crate) fn set(stages: Vec<StageBundle>, hosts: Vec<HostBundle>) -> BundleSet {

@@ -36,6 +36,7 @@ fn compile(document: serde_json::Value) -> compile::Unit {
         deployment: 1,
         contract: std::sync::Arc::new(Contract::of(ObjectKey::new("default", "api"), None, document)),
         certificates: Default::default(),
+        client_cas: Default::default(),
         access_key: None,
         account_id: "123456789012".to_owned(),
         region: "eu-west-1".to_owned(),

@@ -46,6 +46,16 @@ impl Gateway {
     pub fn connect(&self, host: &str) -> client::Client {
         client::Client::connect(self.address, host, &self.authority)
     }
+
+    /// TLS over a connection that is open already.
+    pub fn over(&self, stream: std::net::TcpStream, host: &str) -> client::Client {
+        client::Client::over(stream, host, client::config(&self.authority, &[b"http/1.1"]))
+    }
+
+    /// TLS for clients that are written with tokio.
+    pub fn connector(&self, protocols: &[&[u8]]) -> tokio_rustls::TlsConnector {
+        Arc::new(client::config(&self.authority, protocols)).into()
+    }
 }
 
 fn options(https: SocketAddr, timeouts: Timeouts, certificates: Certificates) -> Options {
@@ -134,6 +144,8 @@ pub fn everywhere(stages: Vec<StageBundle>) -> BundleSet {
             host: "*".to_owned(),
             certificate: Certificate::Local,
             refuse: None,
+            requires: Default::default(),
+            client_ca: None,
             table,
         })],
     }
