@@ -152,18 +152,38 @@ impl Wanted {
         }
     }
 
-    /// A sidecar's Secret beside the Stage: the index and payload under names of their own.
+    /// A sidecar's Secret beside the Stage: the index and payload under names of their own, and those of hosts for which
+    /// it must not answer.
     ///
     /// # Errors
     /// When the bundle is too large for one Secret, or the API server refuses it.
-    pub async fn write_beside(&self, client: &Client, stage: &ObjectKey) -> Result<(), DeliverError> {
+    pub async fn write_beside(
+        &self,
+        client: &Client,
+        stage: &ObjectKey,
+        closed: &[HostBundle],
+    ) -> Result<(), DeliverError> {
         let (_, packed) = self.pack()?;
         let name = format!("{}-stagegate-bundle", stage.name);
         let secrets: Api<Secret> = Api::namespaced(client.clone(), &stage.namespace);
         if !packed.parts.is_empty() {
             return Err(EncodeError::TooLarge(packed.parts.values().map(Vec::len).sum()).into());
         }
-        let data = packed.index.into_iter().map(|(entry, bytes)| (format!("stage.{entry}"), bytes)).collect();
+        let mut data: BTreeMap<_, _> =
+            packed.index.into_iter().map(|(entry, bytes)| (format!("stage.{entry}"), bytes)).collect();
+        for (number, host) in closed.iter().enumerate() {
+            let encoded = encode(host)?;
+            let index = Index {
+                subject: Subject::Host(host.host.clone()),
+                format: FORMAT,
+                digest: encoded.digest,
+                deployment: None,
+                pin: None,
+                parts: Vec::new(),
+            };
+            let packed = index.pack(encoded.payload);
+            data.extend(packed.index.into_iter().map(|(entry, bytes)| (format!("host-{number}.{entry}"), bytes)));
+        }
         let mut secret = self.secret(&stage.namespace, &name, self.subject.kind(), INDEX_TYPE, data);
         // The proxies of gateways do not look here, and the label would tell them to.
         secret.metadata.labels = None;

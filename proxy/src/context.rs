@@ -226,6 +226,23 @@ mod tests {
     }
 
     #[test]
+    fn the_certificate_of_a_client() {
+        let exchange = crate::fixture::with_certificate(routed(ApiKind::Rest, "/prod/pets/7"));
+        for (name, expected) in [
+            ("subjectDN", "O=Partners,CN=client"),
+            ("issuerDN", "O=Partners,CN=client"),
+            ("serialNumber", "7"),
+            ("validity.notBefore", "May 28 00:00:00 2019 GMT"),
+            ("validity.notAfter", "Aug  5 00:00:00 2121 GMT"),
+        ] {
+            assert_eq!(lookup(&exchange, &format!("identity.clientCert.{name}")).as_deref(), Some(expected));
+        }
+        let templates = |exchange: &Exchange| format!("{:?}", value(exchange, &Overrides::new()));
+        assert!(templates(&exchange).contains("O=Partners,CN=client"));
+        assert!(!templates(&routed(ApiKind::Rest, "/prod/pets/7")).contains("clientCert"));
+    }
+
+    #[test]
     fn what_endpoints_say() {
         let mut exchange = routed(ApiKind::Rest, "/prod/pets/7");
         let known = |exchange: &Exchange| {

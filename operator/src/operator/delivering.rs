@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use bundle::host::Certificate;
 use bundle::object::Subject;
-use bundle::{HostBundle, StageKey, Stamped};
+use bundle::{Digest, HostBundle, StageKey, Stamped};
 use compile::ObjectKey;
 use futures_util::stream::{self, StreamExt};
 
 use super::Operator;
 use crate::collect::KnownIndex;
 use crate::deliver::{Content, DeliverError, Wanted, read_back, remove};
-use crate::program::{leads_to, stage_object, stages_behind};
+use crate::program::{Program, closed, leads_to, stage_object, stages_behind};
 
 /// Writes to the API server at a time.
 const WRITES: usize = 16;
@@ -192,12 +192,14 @@ impl Operator {
                 let key = StageKey { namespace: sidecar.namespace.clone(), name: sidecar.stage.clone() };
                 let object = ObjectKey::new(&gateway.bundle_namespace, stage_object(&key, &gateway));
                 let Some(wanted) = self.wanted.get(&object) else { continue };
-                let digest = wanted.content.digest().clone();
+                let claims = self.programs.get(&key).into_iter().flat_map(Program::closed_to_sidecars);
+                let closed: Vec<_> = claims.map(closed).collect();
+                let digest = Digest::of_value(&(wanted.content.digest(), &closed));
                 if self.beside.get(&key) == Some(&digest) {
                     continue;
                 }
                 let stage = ObjectKey::new(&key.namespace, &key.name);
-                match wanted.write_beside(&self.client, &stage).await {
+                match wanted.write_beside(&self.client, &stage, &closed).await {
                     Ok(()) => {
                         self.undelivered.remove(&object);
                         self.beside.insert(key, digest);

@@ -55,6 +55,14 @@ impl ClientCa {
     }
 }
 
+#[cfg(test)]
+impl ClientCa {
+    /// Those of a PEM text.
+    pub(crate) fn of(pem: &str) -> Arc<Self> {
+        ClientCas::default().parse(pem, None).expect("authorities")
+    }
+}
+
 fn verifier(pem: &str) -> Result<Arc<dyn ClientCertVerifier>, String> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
