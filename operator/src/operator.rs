@@ -19,7 +19,7 @@ use bundle::{Digest, StageKey};
 use compile::world::{api_of, config_maps_of, secrets_of};
 use compile::{Contract, ObjectKey};
 use kube::Client;
-use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::events::Reporter;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
@@ -115,11 +115,10 @@ impl Operator {
         let watches = Watches::start(&watching, &config, &settings.namespaces, &events);
         let reporter =
             Reporter { controller: "stagegate-operator".to_owned(), instance: Some(settings.identity.clone()) };
-        let recorder = Recorder::new(client.clone(), reporter);
         Self {
             watches,
             polls: Polls::default(),
-            scribe: scribe::Scribe::new(client.clone(), Arc::clone(&vitals), recorder, events.clone()),
+            scribe: scribe::Scribe::new(client.clone(), Arc::clone(&vitals), reporter, events.clone()),
             certificates: Certificates::new(client.clone(), settings.namespace.clone()),
             cluster: Cluster::default(),
             histories: BTreeMap::new(),

@@ -28,6 +28,10 @@ fn a_stage_follows_its_api_its_pin_and_nothing_that_is_broken() {
     rig.apply(&api("orders", "/b"));
     rig.wait_live("prod", 2);
     assert_eq!(rig.stage("slow").0, Some(1));
+    rig.wait("an Event for each deployment", |rig| {
+        let notes = rig.kubectl(&["get", "events", "-o", "jsonpath={.items[*].message}"]);
+        notes.contains("deployment 1 is live") && notes.contains("deployment 2 is live")
+    });
 
     // Back, on, to what is not there.
     rig.kubectl(&["annotate", "stage", "prod", &format!("{ROLLBACK}=previous")]);

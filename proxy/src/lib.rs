@@ -15,6 +15,7 @@ pub mod context;
 pub mod exchange;
 pub mod rejection;
 pub mod serve;
+pub mod turn;
 
 pub mod accept;
 pub mod dispatch;

@@ -4,13 +4,13 @@ use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 
 use futures_util::FutureExt;
-use http::Response;
+use http::{Response, Version};
 
 use crate::body::Body;
 use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::rejection::Rejection;
-use crate::{dispatch, guard, integrate, observe, reply};
+use crate::{dispatch, guard, integrate, observe, reply, turn};
 
 /// Answers one request: always, whatever happens on the way. A panic is this request's 500.
 pub async fn serve(core: &Rc<Core>, exchange: Box<Exchange>) -> Response<Body> {
@@ -24,6 +24,10 @@ pub async fn serve(core: &Rc<Core>, exchange: Box<Exchange>) -> Response<Body> {
             reply::reject(&mut exchange, Rejection::Panicked)
         }
     };
+    if exchange.version < Version::HTTP_2 {
+        // HTTP/2 gathers what its streams have to say by itself.
+        turn::others_first().await;
+    }
     observe::watch(exchange, response)
 }
 

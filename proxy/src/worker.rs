@@ -81,13 +81,20 @@ impl Peer {
     }
 }
 
+/// Tasks polled before the system is asked for events again. A request takes three polls when its core is busy, and what
+/// is ready together should be served together (see [`crate::turn`]); much more, and timers would be late.
+const POLLS_BETWEEN_EVENTS: u32 = 128;
+
 /// Runs a worker until it has drained. `make_core` runs on this thread, where its parts belong.
 ///
 /// # Errors
 /// When the runtime or the core cannot be made.
 pub fn run(setup: Setup, make_core: impl FnOnce() -> io::Result<Rc<Core>>) -> io::Result<()> {
     let Setup { index: _, https, redirect, mut mail, peers, tls, https_port } = setup;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .event_interval(POLLS_BETWEEN_EVENTS)
+        .enable_all()
+        .build_local(LocalOptions::default())?;
     runtime.block_on(async {
         let core = make_core()?;
         let way = if core.options.plain { Way::Plain } else { Way::Tls };

@@ -9,7 +9,7 @@ use crds::usage_plan::UsagePlanStatus;
 use crds::{ApiDefinition, ApiDefinitionStatus, Stage, UsagePlan};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Patch, PatchParams};
-use kube::runtime::events::{Event as Told, EventType, Recorder};
+use kube::runtime::events::{Event as Told, EventType, Recorder, Reporter};
 use kube::{Api, Client, Resource};
 use serde::Serialize;
 use serde_json::json;
@@ -31,7 +31,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Scribe {
     client: Client,
     vitals: Arc<Vitals>,
-    recorder: Arc<Recorder>,
+    reporter: Reporter,
     events: mpsc::UnboundedSender<Event>,
     places: Arc<Semaphore>,
 }
@@ -40,11 +40,11 @@ impl Scribe {
     pub(super) fn new(
         client: Client,
         vitals: Arc<Vitals>,
-        recorder: Recorder,
+        reporter: Reporter,
         events: mpsc::UnboundedSender<Event>,
     ) -> Self {
         let places = Arc::new(Semaphore::new(AT_A_TIME));
-        Self { client, vitals, recorder: Arc::new(recorder), events, places }
+        Self { client, vitals, reporter, events, places }
     }
 
     pub(super) fn stage(&self, stage: Arc<Stage>, status: StageStatus) {
@@ -170,7 +170,9 @@ impl Scribe {
             action: "Reconcile".to_owned(),
             secondary: None,
         };
-        if let Err(error) = self.recorder.publish(&event, &object.object_ref(&())).await {
+        // One that lives on would count this as a repetition of the last with the same reason, and keep that one's note.
+        let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
+        if let Err(error) = recorder.publish(&event, &object.object_ref(&())).await {
             tracing::debug!(%error, "an Event cannot be published");
         }
     }

@@ -90,7 +90,11 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        let polled = match bufs {
+            // A record in one piece: `send` costs less than `writev`.
+            [bytes] => Pin::new(&mut self.stream).poll_write(cx, bytes),
+            _ => Pin::new(&mut self.stream).poll_write_vectored(cx, bufs),
+        };
         self.note(polled)
     }
 

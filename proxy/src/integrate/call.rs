@@ -15,6 +15,7 @@ use crate::integrate::mapping::parameters::of_client;
 use crate::integrate::upstream::Pool;
 use crate::integrate::upstream::deadline::{Progress, in_time};
 use crate::rejection::Rejection;
+use crate::turn;
 
 /// How to ask a backend.
 pub struct Call<'a> {
@@ -63,6 +64,7 @@ pub async fn ask(
         false => None,
     };
 
+    turn::others_first().await;
     let began = Instant::now();
     let answer = {
         let sending = pin!(core.upstream.send(pool, first, again));

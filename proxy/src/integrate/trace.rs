@@ -41,8 +41,8 @@ fn fresh(seconds: u32, random: u128) -> HeaderValue {
     for (position, byte) in text[7..15].iter_mut().enumerate() {
         *byte = HEX[(seconds >> (28 - 4 * position)) as usize & 0xf];
     }
-    for (position, byte) in text[16..].iter_mut().enumerate() {
-        *byte = HEX[(random >> (4 * position)) as usize & 0xf];
+    for (pair, byte) in text[16..].chunks_exact_mut(2).zip(random.to_le_bytes()) {
+        pair.copy_from_slice(&[HEX[usize::from(byte & 0xf)], HEX[usize::from(byte >> 4)]]);
     }
     // Visible ASCII is always a header's value.
     HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("-"))

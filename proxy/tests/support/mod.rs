@@ -80,6 +80,12 @@ pub fn try_start(https: SocketAddr) -> Result<Proxy, proxy::StartError> {
     Proxy::start(options(https, Timeouts::default(), Certificates::new()))
 }
 
+/// Starts a proxy that speaks no TLS, as a sidecar.
+pub fn start_plain() -> Proxy {
+    let options = options(SocketAddr::from(([127, 0, 0, 1], 0)), Timeouts::default(), Certificates::new());
+    Proxy::start(Options { plain: true, ..options }).expect("the proxy starts")
+}
+
 /// One self-signed certificate for every name the tests use.
 struct Certificates(Arc<CertifiedKey>);
 
