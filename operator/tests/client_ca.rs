@@ -1,5 +1,6 @@
 //! Whose client certificates a host trusts, on a real API server: what is not resolved refuses the host, and a Secret that
 //! changes changes its bundle.
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic too")]
 
 mod support;
 

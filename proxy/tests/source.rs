@@ -387,6 +387,7 @@ impl ApiServer {
     }
 
     /// In this thread's network, which is the cluster's.
+    #[allow(clippy::zombie_processes, reason = "it outlives the test: whoever takes the cluster down ends it")]
     fn restart(self, rig: &Rig) {
         let (program, arguments) = self.command.split_first().expect("a command");
         let mut command = Command::new(program);

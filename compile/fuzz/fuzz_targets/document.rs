@@ -35,6 +35,7 @@ fn compile(document: serde_json::Value) -> compile::Unit {
         created: None,
         deployment: 1,
         contract: std::sync::Arc::new(Contract::of(ObjectKey::new("default", "api"), None, document)),
+        canary: Default::default(),
         certificates: Default::default(),
         client_cas: Default::default(),
         access_key: None,

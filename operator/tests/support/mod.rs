@@ -1,6 +1,6 @@
 //! An operator as a process, on a real API server.
 
-#![allow(clippy::unwrap_used, reason = "a test's helpers may panic too")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test binary uses its part, and helpers may panic too")]
 
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};

@@ -306,9 +306,8 @@ async fn linger(connection: &Connection, mut stream: impl AsyncRead + Unpin, lef
     let began = Instant::now();
     let mut unheard = vec![0; 1 << 10];
     loop {
-        match tokio::time::timeout(PARTING_LOOK, stream.read(&mut unheard)).await {
-            Ok(Ok(0) | Err(_)) => return,
-            Ok(Ok(_)) | Err(_) => {}
+        if let Ok(Ok(0) | Err(_)) = tokio::time::timeout(PARTING_LOOK, stream.read(&mut unheard)).await {
+            return;
         }
         let takes_its_time = if core.shared.draining.load(Ordering::Relaxed) {
             core.shared.undelivered.is_to(client.peer)

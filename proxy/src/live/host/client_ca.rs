@@ -71,5 +71,5 @@ fn verifier(pem: &str) -> Result<Arc<dyn ClientCertVerifier>, String> {
     }
     let provider = Arc::new(aws_lc_rs::default_provider());
     let built = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
-    Ok(built.map_err(|error| format!("client CAs cannot be used: {error}"))?)
+    built.map_err(|error| format!("client CAs cannot be used: {error}"))
 }
