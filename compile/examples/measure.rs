@@ -44,6 +44,7 @@ fn measure(name: &str, text: &str) {
         canary: compile::CanaryInputs::None,
         contract: contract.into(),
         certificates: Default::default(),
+        client_cas: Default::default(),
         access_key: None,
         account_id: gateway.account_id.clone(),
         region: gateway.region.clone(),

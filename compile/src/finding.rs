@@ -148,6 +148,8 @@ reasons! {
     SecretNotFound "The Secret is not there.",
     InvalidSecret "The Secret does not hold what it should.",
     HostConflict "Another Stage has the host and base path.",
+    SidecarWithoutTls "A sidecar speaks no TLS, so it cannot ask for client certificates.",
+    DefaultHostOpen "The default host lets in whom another host of the Stage would not.",
     HostDisagreement "Stages give one host different TLS settings.",
     UnknownGateway "No gateway of that name.",
     InvalidFunction "A function nobody can call.",

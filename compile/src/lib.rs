@@ -8,6 +8,7 @@
 #![deny(missing_docs)]
 
 pub mod callers;
+mod client_ca;
 pub mod deploy;
 pub mod finding;
 pub mod gateway;

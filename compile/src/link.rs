@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bundle::host::Certificate;
+use bundle::host::{CLIENT_CA, Certificate};
 use bundle::route::Refusal;
 use bundle::{BasePath, BundleSet, HostBundle, HostTable, StageKey, Stamped};
 
@@ -146,6 +146,7 @@ impl Linker<'_> {
             accepted.iter().all(|(_, claim)| accepted.first().is_some_and(|(_, first)| first.tls == claim.tls));
         let mut refuse = accepted.iter().find_map(|(_, claim)| claim.refuse.clone());
         let mut certificate = accepted.first().map_or(Certificate::Local, |(_, claim)| claim.certificate.clone());
+        let mut client_ca = accepted.first().and_then(|(_, claim)| claim.client_ca.clone());
         if !agreed {
             let text = format!("Stages give `{host}` different `tls` or `clientCA`; it answers 500 until they agree");
             for (unit, claim) in &accepted {
@@ -154,6 +155,7 @@ impl Linker<'_> {
             }
             refuse = Some(Refusal { reason: Reason::HostDisagreement.as_str().to_owned(), message: text });
             certificate = Certificate::Local;
+            client_ca = None;
         }
         let secret = accepted.first().filter(|_| agreed).and_then(|(_, claim)| claim.tls.certificate.as_ref());
         if let Some(secret) = secret {
@@ -162,7 +164,14 @@ impl Linker<'_> {
         let served = base_paths.into_iter().filter(|(_, unit)| unit.bundle.is_some());
         let base_paths =
             served.map(|(path, unit)| BasePath { path: path.to_owned(), stage: unit.key.clone() }).collect();
-        HostBundle { host: host.to_owned(), certificate, refuse, table: HostTable::Custom { base_paths } }
+        HostBundle {
+            host: host.to_owned(),
+            certificate,
+            refuse,
+            requires: client_ca.iter().map(|_| CLIENT_CA.to_owned()).collect(),
+            client_ca,
+            table: HostTable::Custom { base_paths },
+        }
     }
 
     /// On a laptop nobody wants to type a host while there is one API.
@@ -200,5 +209,12 @@ impl Linker<'_> {
 }
 
 fn plain_host(host: String, table: HostTable) -> HostBundle {
-    HostBundle { host, certificate: Certificate::Local, refuse: None, table }
+    HostBundle {
+        host,
+        certificate: Certificate::Local,
+        refuse: None,
+        requires: BTreeSet::new(),
+        client_ca: None,
+        table,
+    }
 }

@@ -9,8 +9,6 @@ pub enum Feature {
     Authorizer,
     /// `AWS_IAM` methods, `awsSigv4` schemes; a Stage's `principals` go with them.
     IamAuthorization,
-    /// A Stage's `clientCA`.
-    ClientCa,
     /// `credentials: arn:aws:iam::*:user/*`.
     CallerCredentials,
     /// `AWS_PROXY` to a Firehose stream.
@@ -73,7 +71,6 @@ gaps! {
     Authorizer Refuse "the authorizer",
     IamAuthorization Refuse "AWS_IAM authorization",
     ApiKeySource Refuse "API keys from an authorizer",
-    ClientCa Refuse "the client certificate requirement (clientCA)",
     // What cannot be done in part.
     CallerCredentials Refuse "calls with the caller's own credentials (arn:aws:iam::*:user/*)",
     FirehoseProxy Refuse "the AWS_PROXY integration of a Firehose stream",

@@ -177,8 +177,8 @@ impl Wanted {
         }
     }
 
-    /// A sidecar's Secret beside the Stage: its index and payload, and those of its callers, under names of their own.
-    /// Its resource version.
+    /// A sidecar's Secret beside the Stage: its index and payload, those of its callers, and those of hosts for which it
+    /// must not answer, under names of their own. Its resource version.
     ///
     /// # Errors
     /// When the bundle is too large for one Secret, or the API server refuses it.
@@ -187,6 +187,7 @@ impl Wanted {
         client: &Client,
         stage: &ObjectKey,
         callers: &[&Self],
+        closed: &[HostBundle],
         format: u32,
     ) -> Result<String, DeliverError> {
         let name = format!("{}{BESIDE}", stage.name);
@@ -202,6 +203,20 @@ impl Wanted {
                 other @ (Subject::Host(_) | Subject::Plan(_) | Subject::Keys(_)) => other.object_name(&wanted.gateway),
             };
             data.extend(packed.index.into_iter().map(|(entry, bytes)| (format!("{name}.{entry}"), bytes)));
+        }
+        for (number, host) in closed.iter().enumerate() {
+            let encoded = encode(host, format)?;
+            let index = Index {
+                subject: Subject::Host(host.host.clone()),
+                format,
+                digest: encoded.digest,
+                deployment: None,
+                pin: None,
+                certificate: None,
+                parts: Vec::new(),
+            };
+            let packed = index.pack(encoded.payload);
+            data.extend(packed.index.into_iter().map(|(entry, bytes)| (format!("host-{number}.{entry}"), bytes)));
         }
         let mut secret = self.secret(&stage.namespace, &name, self.subject.kind(), INDEX_TYPE, data);
         // The proxies of gateways do not look here, and their label would tell them to.

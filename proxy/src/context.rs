@@ -9,6 +9,7 @@ use http::HeaderValue;
 use http::header::USER_AGENT;
 use vtl::{Overrides, Text, Value};
 
+use crate::exchange::certificate::Shown;
 use crate::exchange::{API_KEY, Exchange, Routed};
 use crate::live::Route;
 
@@ -40,6 +41,12 @@ pub fn lookup<'a>(exchange: &'a Exchange, name: &str) -> Option<Cow<'a, str>> {
         "resourceId" => Cow::Borrowed(&*route?.resource_id),
         "resourcePath" => Cow::Borrowed(&*route?.resource),
         "identity.sourceIp" => Cow::Owned(exchange.source_ip().to_string()),
+        "identity.clientCert.clientCertPem" => Cow::Borrowed(&*certificate(exchange)?.pem),
+        "identity.clientCert.subjectDN" => Cow::Borrowed(&*certificate(exchange)?.subject),
+        "identity.clientCert.issuerDN" => Cow::Borrowed(&*certificate(exchange)?.issuer),
+        "identity.clientCert.serialNumber" => Cow::Borrowed(&*certificate(exchange)?.serial),
+        "identity.clientCert.validity.notBefore" => Cow::Borrowed(&*certificate(exchange)?.not_before),
+        "identity.clientCert.validity.notAfter" => Cow::Borrowed(&*certificate(exchange)?.not_after),
         "identity.userAgent" => text(exchange.headers.get(USER_AGENT)?)?,
         "identity.apiKeyId" => Cow::Borrowed(record.caller.as_ref()?.key_id()?),
         // The key itself, as Amazon has it, for mappings alone: nothing of this may go into a log.
@@ -69,7 +76,20 @@ pub fn value(exchange: &Exchange, overrides: &Overrides) -> Value {
     };
     // Only where an API key was asked for.
     let caller = exchange.record.caller.iter().flat_map(|_| CALLER).map(member);
-    let identity = IDENTITY.into_iter().map(member).chain(caller);
+    // Only where the host asks for it.
+    let certificate = certificate(exchange).map(|shown| {
+        let member = |name, text: &str| (Text::from_static(name), Value::from(text));
+        let validity = [member("notBefore", &shown.not_before), member("notAfter", &shown.not_after)];
+        let members = [
+            member("clientCertPem", &shown.pem),
+            member("subjectDN", &shown.subject),
+            member("issuerDN", &shown.issuer),
+            member("serialNumber", &shown.serial),
+            (Text::from_static("validity"), Value::sealed(validity)),
+        ];
+        (Text::from_static("clientCert"), Value::sealed(members))
+    });
+    let identity = IDENTITY.into_iter().map(member).chain(caller).chain(certificate);
     let received = exchange.received_at();
     let epoch = i64::try_from(millis(received)).unwrap_or(i64::MAX);
     // Only while there is a canary.
@@ -97,6 +117,11 @@ pub fn value(exchange: &Exchange, overrides: &Overrides) -> Value {
         named("apiId"),
     ];
     Value::sealed(members.into_iter().chain(canary).chain(endpoint))
+}
+
+/// The certificate that the client has shown.
+pub fn certificate(exchange: &Exchange) -> Option<&Shown> {
+    exchange.client.certificate.as_ref().map(|certificate| certificate.shown())
 }
 
 /// How an HTTP API names a route: `GET /pets/{id}`, or `$default`.
@@ -206,6 +231,23 @@ mod tests {
         assert_eq!(matched("/prod/pets/7"), None);
         assert_eq!(matched("https://api.example.com/base/pets/7").as_deref(), Some("base"));
         assert_eq!(matched("https://root.example.com/pets/7").as_deref(), Some("(none)"));
+    }
+
+    #[test]
+    fn the_certificate_of_a_client() {
+        let exchange = crate::fixture::with_certificate(routed(ApiKind::Rest, "/prod/pets/7"));
+        for (name, expected) in [
+            ("subjectDN", "O=Partners,CN=client"),
+            ("issuerDN", "O=Partners,CN=client"),
+            ("serialNumber", "7"),
+            ("validity.notBefore", "May 28 00:00:00 2019 GMT"),
+            ("validity.notAfter", "Aug  5 00:00:00 2121 GMT"),
+        ] {
+            assert_eq!(lookup(&exchange, &format!("identity.clientCert.{name}")).as_deref(), Some(expected));
+        }
+        let templates = |exchange: &Exchange| format!("{:?}", value(exchange, &Overrides::new()));
+        assert!(templates(&exchange).contains("O=Partners,CN=client"));
+        assert!(!templates(&routed(ApiKind::Rest, "/prod/pets/7")).contains("clientCert"));
     }
 
     #[test]

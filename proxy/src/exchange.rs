@@ -1,5 +1,6 @@
 //! A request in flight.
 
+pub mod certificate;
 mod source;
 pub mod steering;
 
@@ -19,6 +20,7 @@ use crate::dispatch::path::CanonicalPath;
 use crate::live;
 use crate::live::api_key::{Callers, Place};
 
+pub use certificate::ClientCertificate;
 pub use steering::Steering;
 
 /// A request in flight: what the client sent, what dispatch found, what observe will say.
@@ -60,6 +62,8 @@ pub struct Client {
     pub shown: (HeaderValue, HeaderValue),
     /// `https`, or `http` of a sidecar.
     pub scheme: &'static str,
+    /// The certificate it has shown, where the host asks for one.
+    pub certificate: Option<Box<ClientCertificate>>,
 }
 
 impl Client {
@@ -71,7 +75,7 @@ impl Client {
         };
         // An address is visible ASCII, so it is always a header's value.
         let shown = (address.unwrap_or_else(|_| HeaderValue::from_static("unknown")), port);
-        Self { peer, local, sni, shown, scheme: "https" }
+        Self { peer, local, sni, shown, scheme: "https", certificate: None }
     }
 }
 

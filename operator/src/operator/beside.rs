@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::Operator;
 use crate::deliver::{BESIDE, SIDECAR_LABEL, remove};
 use crate::format::unseen;
-use crate::program::stage_object;
+use crate::program::{Program, closed, stage_object};
 
 /// Secrets for sidecars.
 #[derive(Default)]
@@ -58,7 +58,10 @@ impl Operator {
                 };
                 let callers = self.callers_of(&key, &gateway.name);
                 let digests = std::iter::once(wanted).chain(callers.iter().copied());
-                let digest = Digest::of_value(&digests.map(|wanted| wanted.content.digest()).collect::<Vec<_>>());
+                let digests: Vec<_> = digests.map(|wanted| wanted.content.digest()).collect();
+                let claims = self.programs.get(&key).into_iter().flat_map(Program::closed_to_sidecars);
+                let closed: Vec<_> = claims.map(closed).collect();
+                let digest = Digest::of_value(&(digests, &closed));
                 if self.beside.written.get(&key).is_some_and(|(written, _)| *written == digest) {
                     continue;
                 }
@@ -66,7 +69,7 @@ impl Operator {
                     return;
                 }
                 let stage = ObjectKey::new(&key.namespace, &key.name);
-                match wanted.write_beside(&self.client, &stage, &callers, unseen(WRITTEN)).await {
+                match wanted.write_beside(&self.client, &stage, &callers, &closed, unseen(WRITTEN)).await {
                     Ok(version) => {
                         self.vitals.writes.with_label_values(&["sidecar"]).inc();
                         self.undelivered.remove(&object);

@@ -4,6 +4,7 @@
 
 mod callers;
 mod certificates;
+mod client_ca;
 mod deployments;
 mod gateways;
 mod grants;

@@ -27,11 +27,6 @@ pub async fn handle(connection: Rc<Connection>, mut request: Request<Incoming>) 
     let received = Instant::now();
     let Connection { core, client, place } = &*connection;
     let busy = Busy::new(&place.activity);
-    let leaving = core.shared.draining.load(Ordering::Relaxed);
-    if leaving {
-        // The answer says `Connection: close`, or GOAWAY goes before it: the next one goes to another proxy.
-        place.activity.give(Order::Leave);
-    }
     let upgrade = upgrade(&mut request, place);
     let (parts, incoming) = request.into_parts();
     let version = parts.version;
@@ -54,9 +49,14 @@ pub async fn handle(connection: Rc<Connection>, mut request: Request<Incoming>) 
         record: Record::default(),
     });
     let mut response = crate::serve::serve(core, exchange).await.map(|body| body.keep(busy));
-    // Said in the answer itself: one that is made at once is written before the order above is obeyed.
-    if leaving && version < http::Version::HTTP_2 && response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    if core.shared.draining.load(Ordering::Relaxed) || place.activity.is_old() {
+        // With an answer, never between two, when the client's next request may be on its way: it says
+        // `Connection: close`, or GOAWAY goes before it, and the next one goes to another proxy.
+        place.activity.give(Order::Leave);
+        // In the answer itself, because it may be written before the order is obeyed.
+        if version < http::Version::HTTP_2 && response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
     }
     response
 }

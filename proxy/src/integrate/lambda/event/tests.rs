@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::dispatch::dispatch;
-use crate::fixture::{core, custom_host, default_host, request, route, set, stage};
+use crate::fixture::{core, custom_host, default_host, request, route, set, stage, with_certificate};
 
 fn function(method: &str) -> Route {
     let call = FunctionCall { uri: "fn".into(), method: Some("POST".into()), credentials: None, timeout_ms: 1000 };
@@ -42,6 +42,25 @@ impl Api {
         let event = Source::of(&exchange, &trace_id, body).unwrap().write(format);
         serde_json::from_slice(&event).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&event)))
     }
+}
+
+#[test]
+fn functions_see_the_certificate_that_a_client_has_shown() {
+    let exchange = || with_certificate(request("GET", "/prod/x", &[]));
+    let rest = REST.event(exchange(), PayloadFormat::V1, b"");
+    let mut seen = rest["requestContext"]["identity"]["clientCert"].clone();
+    let pem = seen["clientCertPem"].take();
+    assert!(pem.as_str().unwrap().starts_with("-----BEGIN CERTIFICATE-----\nMII"), "{pem}");
+    let wanted = json!({
+        "clientCertPem": null, "subjectDN": "O=Partners,CN=client", "issuerDN": "O=Partners,CN=client",
+        "serialNumber": "7",
+        "validity": {"notBefore": "May 28 00:00:00 2019 GMT", "notAfter": "Aug  5 00:00:00 2121 GMT"},
+    });
+    assert_eq!(seen, wanted);
+    let http = HTTP.event(exchange(), PayloadFormat::V2, b"");
+    assert_eq!(http["requestContext"]["authentication"]["clientCert"]["subjectDN"], "O=Partners,CN=client");
+    let http = HTTP.event(request("GET", "/prod/x", &[]), PayloadFormat::V2, b"");
+    assert_eq!(http["requestContext"].get("authentication"), None);
 }
 
 #[test]

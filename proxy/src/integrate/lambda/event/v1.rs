@@ -97,6 +97,7 @@ fn context(source: &Source<'_>, object: &mut Writer<'_>) {
         identity.raw("user", b"null");
         source.context(identity, &[("userAgent", "identity.userAgent")]);
         identity.raw("userArn", b"null");
+        source.certificate(identity);
     });
     if let Some(canary) = source.stage.canary_request {
         object.raw("isCanaryRequest", if canary { b"true" } else { b"false" });
