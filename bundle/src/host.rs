@@ -1,12 +1,15 @@
 //! One host name: its certificate and which Stage answers under which base path. Hosts are shared by Stages, so
 //! a certificate that is rotated rewrites one object.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::stage::StageKey;
+
+/// Name of the guard in [`HostBundle::requires`] that asks for client certificates.
+pub const CLIENT_CA: &str = "clientCA";
 
 /// One host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,6 +22,13 @@ pub struct HostBundle {
     /// enforced (fail closed).
     #[serde(default)]
     pub refuse: Option<crate::route::Refusal>,
+    /// Names of what a reader must know to serve this host at all, as [`crate::Route::requires`].
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub requires: BTreeSet<String>,
+    /// Certificates, as PEM, of those who certify its clients: whoever has no certificate of theirs gets no connection.
+    /// With it `requires` names [`CLIENT_CA`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_ca: Option<String>,
     /// Who answers.
     pub table: HostTable,
 }

@@ -7,6 +7,7 @@
 
 #![deny(missing_docs)]
 
+pub mod api_key;
 pub mod aws;
 pub mod codec;
 pub mod cors;
@@ -19,16 +20,19 @@ pub mod reply;
 pub mod route;
 pub mod stage;
 pub mod subtype;
+pub mod usage_plan;
 pub mod validation;
 
 use std::sync::Arc;
 
 use serde::Serialize;
 
+pub use api_key::{ApiKey, KeyDigest, KeyShard, KeysBundle};
 pub use codec::{DecodeError, EncodeError, Encoded, FORMAT, WRITTEN, decode, encode};
 pub use digest::Digest;
 pub use host::{BasePath, Certificate, HostBundle, HostTable};
 pub use stage::{ApiIdentity, ApiKind, StageBundle, StageKey};
+pub use usage_plan::{PlanBundle, PlanKey};
 
 /// Everything one set of proxies serves: what `link` makes and a proxy loads.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,6 +41,10 @@ pub struct BundleSet {
     pub stages: Vec<Stamped<StageBundle>>,
     /// One per host, in the order of their names.
     pub hosts: Vec<Stamped<HostBundle>>,
+    /// One per UsagePlan that names a Stage, in the order of their keys.
+    pub plans: Vec<Stamped<PlanBundle>>,
+    /// API keys of these plans, in the order of their shards.
+    pub keys: Vec<Stamped<KeysBundle>>,
 }
 
 /// A bundle and the digest it was delivered under. A reader that is older or newer than the writer keeps that digest,

@@ -9,9 +9,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::api_key::KeyShard;
 use crate::codec::Encoded;
 use crate::digest::Digest;
 use crate::stage::StageKey;
+use crate::usage_plan::PlanKey;
 
 /// Type of an index Secret.
 pub const INDEX_TYPE: &str = "stagegate.dev/bundle";
@@ -19,7 +21,7 @@ pub const INDEX_TYPE: &str = "stagegate.dev/bundle";
 pub const PART_TYPE: &str = "stagegate.dev/bundle-part";
 /// Label with the name of the gateway whose proxies load the bundle; on parts too.
 pub const GATEWAY_LABEL: &str = "stagegate.dev/gateway";
-/// Label with the kind: `stage`, `host` or `part`.
+/// Label with the kind: `stage`, `host`, `plan`, `keys` or `part`.
 pub const KIND_LABEL: &str = "stagegate.dev/bundle";
 /// Key of an index Secret's data that holds the [`Index`] as JSON.
 pub const INDEX_KEY: &str = "index";
@@ -36,6 +38,10 @@ pub enum Subject {
     Stage(StageKey),
     /// A [`crate::HostBundle`], by its host name.
     Host(String),
+    /// A [`crate::PlanBundle`].
+    Plan(PlanKey),
+    /// A [`crate::KeysBundle`].
+    Keys(KeyShard),
 }
 
 /// What an index Secret says about a bundle; readable without its payload.
@@ -94,20 +100,25 @@ pub enum ObjectError {
 }
 
 impl Subject {
-    /// `stage` or `host`: value of [`KIND_LABEL`].
+    /// `stage`, `host`, `plan` or `keys`: value of [`KIND_LABEL`].
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Stage(_) => "stage",
             Self::Host(_) => "host",
+            Self::Plan(_) => "plan",
+            Self::Keys(_) => "keys",
         }
     }
 
-    /// Name of the index Secret: `sg-{kind}-{16 digits}`. A host's depends on the gateway, since gateways may share a
-    /// namespace for bundles and each may serve a host of that name; a Stage is served by one gateway at a time.
+    /// Name of the index Secret: `sg-{kind}-{16 digits}`. It depends on the gateway, since gateways may share a
+    /// namespace for bundles and each may serve a host of that name, or a Stage of that plan; only a Stage is served by
+    /// one gateway at a time.
     pub fn object_name(&self, gateway: &str) -> String {
         let text = match self {
             Self::Stage(key) => key.to_string(),
             Self::Host(host) => format!("{gateway}/{host}"),
+            Self::Plan(key) => format!("{gateway}/{key}"),
+            Self::Keys(KeyShard { namespace, prefix }) => format!("{gateway}/{namespace}/{prefix}"),
         };
         format!("sg-{}-{}", self.kind(), hash(text.as_bytes()))
     }
@@ -118,6 +129,8 @@ impl fmt::Display for Subject {
         match self {
             Self::Stage(key) => write!(f, "Stage {key}"),
             Self::Host(host) => write!(f, "host {host}"),
+            Self::Plan(key) => write!(f, "UsagePlan {key}"),
+            Self::Keys(shard) => shard.fmt(f),
         }
     }
 }

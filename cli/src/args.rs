@@ -27,6 +27,7 @@ pub(crate) enum Command {
     Deploy(crate::cluster::Deploy),
     Rollback(crate::cluster::Rollback),
     Promote(crate::cluster::Promote),
+    Keys(crate::cluster::Keys),
 }
 
 /// Runs the gateway here, without a cluster, from files that are reloaded as they change.

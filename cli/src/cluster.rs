@@ -1,12 +1,13 @@
-//! Commands that ask something of a cluster: history, diff, deploy, rollback, promote.
+//! Commands that ask something of a cluster: history, diff, deploy, rollback, promote, keys.
 //!
 //! They need no more rights than `kubectl annotate` does: what a Stage shall serve is an annotation, what it serves is
-//! in its status.
+//! in its status. API keys are Secrets.
 
 mod annotate;
 mod changes;
 mod diff;
 mod history;
+mod keys;
 mod wait;
 
 use std::path::PathBuf;
@@ -20,11 +21,12 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 
 use crate::print;
+pub(crate) use keys::Keys;
 
 /// Which cluster, and where in it.
 #[derive(Debug, Args)]
 pub(crate) struct Target {
-    /// Namespace of the Stage. Default: the context's.
+    /// Namespace of the Stage, or of the keys. Default: the context's.
     #[arg(short, long, value_name = "NAME")]
     namespace: Option<String>,
     /// Context of the kubeconfig. Default: the current one.
@@ -145,6 +147,7 @@ pub(crate) enum Order {
     Deploy(Deploy),
     Rollback(Rollback),
     Promote(Promote),
+    Keys(Keys),
 }
 
 /// Carries out a command.
@@ -159,6 +162,7 @@ pub(crate) fn run(order: &Order) -> anyhow::Result<ExitCode> {
             Order::Deploy(deploy) => annotate::deploy(deploy).await,
             Order::Rollback(rollback) => annotate::rollback(rollback).await,
             Order::Promote(promote) => annotate::promote(promote).await,
+            Order::Keys(keys) => keys::run(keys).await,
         }
     })
 }
@@ -174,6 +178,17 @@ struct Found {
 
 impl Target {
     async fn find(&self, name: &str) -> anyhow::Result<Found> {
+        let (client, namespace) = self.connect().await?;
+        let stages: Api<Stage> = Api::namespaced(client.clone(), &namespace);
+        // `stage/orders-prod`, as kubectl takes it.
+        let name = name.strip_prefix("stage/").or_else(|| name.strip_prefix("stages/")).unwrap_or(name).to_owned();
+        let found = stages.get_opt(&name).await.with_context(|| format!("cannot read the Stage {namespace}/{name}"))?;
+        let Some(stage) = found else { bail!("there is no Stage `{name}` in namespace `{namespace}`") };
+        Ok(Found { client, stages, namespace, name, stage })
+    }
+
+    /// The cluster, and the namespace there.
+    async fn connect(&self) -> anyhow::Result<(Client, String)> {
         let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
         let config = match &self.kubeconfig {
             Some(file) => {
@@ -185,13 +200,7 @@ impl Target {
             None => Config::infer().await.context("no cluster is configured: set KUBECONFIG or give --kubeconfig")?,
         };
         let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-        let client = Client::try_from(config)?;
-        let stages: Api<Stage> = Api::namespaced(client.clone(), &namespace);
-        // `stage/orders-prod`, as kubectl takes it.
-        let name = name.strip_prefix("stage/").or_else(|| name.strip_prefix("stages/")).unwrap_or(name).to_owned();
-        let found = stages.get_opt(&name).await.with_context(|| format!("cannot read the Stage {namespace}/{name}"))?;
-        let Some(stage) = found else { bail!("there is no Stage `{name}` in namespace `{namespace}`") };
-        Ok(Found { client, stages, namespace, name, stage })
+        Ok((Client::try_from(config)?, namespace))
     }
 }
 
@@ -212,6 +221,21 @@ impl Found {
             .with_context(|| format!("cannot annotate the Stage {}/{}", self.namespace, self.name))?;
         Ok(())
     }
+}
+
+/// Rows of cells, each column as wide as its widest.
+fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let mut out = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let width = rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+            line.push_str(&format!("{cell:width$}  "));
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
 }
 
 fn say(text: &str) {

@@ -54,7 +54,7 @@ fn diagnose(files: &Files, paths: &[PathBuf], gateway: &Gateway) -> Vec<Diagnost
     }
     let attached = compile::attach(&world, gateway);
     let units: Vec<_> = attached.stages.iter().map(compile::compile_stage).collect();
-    let linked = compile::link(&units, gateway, &world.reference_grants);
+    let linked = compile::link(&units, compile::callers(&world, gateway), gateway, &world.reference_grants);
     let unused = attached.unused().flat_map(|contract| compile::check_api(contract));
     let of_units = units.iter().flat_map(|unit| unit.findings.iter().cloned());
     for finding in attached.findings.iter().cloned().chain(of_units).chain(unused).chain(linked.findings) {

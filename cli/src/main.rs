@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         Command::Deploy(deploy) => cluster::run(&Order::Deploy(deploy)),
         Command::Rollback(rollback) => cluster::run(&Order::Rollback(rollback)),
         Command::Promote(promote) => cluster::run(&Order::Promote(promote)),
+        Command::Keys(keys) => cluster::run(&Order::Keys(keys)),
     };
     outcome.unwrap_or_else(|error| {
         print::to_stderr(&format!("stagegate: {error:#}\n"));

@@ -157,11 +157,13 @@ fn text(diagnostic: &Diagnostic, colours: Colours) -> String {
             let bar = colours.dim("|");
             let arrow = colours.dim("-->");
             line(&mut out, format_args!("{:margin$}{arrow} {}:{number}:{column}", "", file.display()));
-            line(&mut out, format_args!("{:margin$} {bar}", ""));
-            let (shown, mark) = excerpt(snippet, *column);
-            line(&mut out, format_args!("{} {bar} {shown}", colours.dim(&number.to_string())));
-            let caret = colours.paint(level.colour(), "^");
-            line(&mut out, format_args!("{:margin$} {bar} {:mark$}{caret}", "", ""));
+            if !snippet.is_empty() {
+                line(&mut out, format_args!("{:margin$} {bar}", ""));
+                let (shown, mark) = excerpt(snippet, *column);
+                line(&mut out, format_args!("{} {bar} {shown}", colours.dim(&number.to_string())));
+                let caret = colours.paint(level.colour(), "^");
+                line(&mut out, format_args!("{:margin$} {bar} {:mark$}{caret}", "", ""));
+            }
         }
     }
     if let Some(help) = help {

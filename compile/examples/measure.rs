@@ -44,6 +44,7 @@ fn measure(name: &str, text: &str) {
         canary: compile::CanaryInputs::None,
         contract: contract.into(),
         certificates: Default::default(),
+        client_cas: Default::default(),
         access_key: None,
         account_id: gateway.account_id.clone(),
         region: gateway.region.clone(),
@@ -52,7 +53,7 @@ fn measure(name: &str, text: &str) {
     };
     let unit = compile_stage(&inputs);
     let compiled = start.elapsed();
-    let linked = link([&unit], &gateway, &Default::default());
+    let linked = link([&unit], Default::default(), &gateway, &Default::default());
     let total = start.elapsed();
     println!(
         "{name}: {} bytes, {} routes, {} findings, {ambiguities} ambiguities, {} hosts; parse {parsed:.0?}, digest {:.0?}, \

@@ -23,7 +23,7 @@ impl fmt::Display for Severity {
 /// The object a finding is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectRef {
-    /// `ApiDefinition`, `Stage`, `UsagePlan`.
+    /// `ApiDefinition`, `Stage`, `UsagePlan`, `Secret`.
     pub kind: &'static str,
     /// Its namespace.
     pub namespace: String,
@@ -148,11 +148,17 @@ reasons! {
     SecretNotFound "The Secret is not there.",
     InvalidSecret "The Secret does not hold what it should.",
     HostConflict "Another Stage has the host and base path.",
+    SidecarWithoutTls "A sidecar speaks no TLS, so it cannot ask for client certificates.",
+    DefaultHostOpen "The default host lets in whom another host of the Stage would not.",
     HostDisagreement "Stages give one host different TLS settings.",
     UnknownGateway "No gateway of that name.",
     InvalidFunction "A function nobody can call.",
     // Plans.
     InvalidPlan "A usage plan that cannot be read.",
+    PlanConflict "Two plans give one key the same Stage.",
+    InvalidApiKey "An API key that cannot be one.",
+    DuplicateApiKey "An API key, or the id of one, that an older Secret has.",
+    KeyWithoutPlan "No plan selects the API keys.",
 }
 
 impl fmt::Display for Reason {

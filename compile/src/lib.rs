@@ -7,6 +7,8 @@
 
 #![deny(missing_docs)]
 
+pub mod callers;
+mod client_ca;
 pub mod deploy;
 pub mod finding;
 pub mod gateway;
@@ -21,6 +23,7 @@ pub mod support;
 pub mod unit;
 pub mod world;
 
+pub use callers::{Callers, callers};
 pub use finding::{Finding, ObjectRef, Reason, Severity};
 pub use gateway::Gateway;
 pub use grant::{Grants, ReferenceGrant};

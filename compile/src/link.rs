@@ -1,11 +1,12 @@
-//! What crosses Stages: hosts, base paths, names.
+//! What crosses Stages: hosts, base paths, names, callers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bundle::host::Certificate;
+use bundle::host::{CLIENT_CA, Certificate};
 use bundle::route::Refusal;
 use bundle::{BasePath, BundleSet, HostBundle, HostTable, StageKey, Stamped};
 
+use crate::callers::Callers;
 use crate::finding::{Finding, Findings, ObjectRef, Reason, Severity};
 use crate::gateway::Gateway;
 use crate::grant::{Grants, permits_host};
@@ -17,7 +18,7 @@ use crate::world::ObjectKey;
 pub struct Linked {
     /// What its proxies load.
     pub set: BundleSet,
-    /// Conflicts between Stages, sorted.
+    /// Conflicts between Stages, and what was found about their callers; sorted.
     pub findings: Vec<Finding>,
     /// Secrets that the certificates of custom hosts are to come from, by host; also of those that are not there.
     pub certificates: BTreeMap<String, ObjectKey>,
@@ -26,10 +27,17 @@ pub struct Linked {
 /// A custom host and who asks for it.
 type Claims<'a> = BTreeMap<&'a str, Vec<(&'a Unit, &'a HostClaim)>>;
 
-/// Joins the Stages of one gateway. For a Stage that did not compile the caller passes the last unit that did; a unit
-/// without a bundle only keeps its names. `grants` say which host's owner lets other namespaces claim it too.
-pub fn link<'a>(units: impl IntoIterator<Item = &'a Unit>, gateway: &Gateway, grants: &Grants) -> Linked {
-    let mut linker = Linker { gateway, grants, findings: Vec::new(), certificates: BTreeMap::new() };
+/// Joins the Stages of one gateway, and who may call them. For a Stage that did not compile the caller passes the last
+/// unit that did; a unit without a bundle only keeps its names. `grants` say which host's owner lets other namespaces
+/// claim it too.
+pub fn link<'a>(
+    units: impl IntoIterator<Item = &'a Unit>,
+    callers: Callers,
+    gateway: &Gateway,
+    grants: &Grants,
+) -> Linked {
+    let Callers { plans, keys, findings } = callers;
+    let mut linker = Linker { gateway, grants, findings, certificates: BTreeMap::new() };
     let mut units: Vec<&Unit> = units.into_iter().filter(|unit| linker.serves(unit)).collect();
     // The older claim wins, and of equally old ones the first by name: no restart changes the winner.
     let age = |unit: &Unit| (unit.created.is_none(), unit.created.clone(), unit.key.clone());
@@ -60,7 +68,7 @@ pub fn link<'a>(units: impl IntoIterator<Item = &'a Unit>, gateway: &Gateway, gr
     linker.findings.dedup();
     let hosts = hosts.into_values().map(Stamped::new).collect();
     let Linker { findings, certificates, .. } = linker;
-    Linked { set: BundleSet { stages, hosts }, findings, certificates }
+    Linked { set: BundleSet { stages, hosts, plans, keys }, findings, certificates }
 }
 
 struct Linker<'g> {
@@ -138,6 +146,7 @@ impl Linker<'_> {
             accepted.iter().all(|(_, claim)| accepted.first().is_some_and(|(_, first)| first.tls == claim.tls));
         let mut refuse = accepted.iter().find_map(|(_, claim)| claim.refuse.clone());
         let mut certificate = accepted.first().map_or(Certificate::Local, |(_, claim)| claim.certificate.clone());
+        let mut client_ca = accepted.first().and_then(|(_, claim)| claim.client_ca.clone());
         if !agreed {
             let text = format!("Stages give `{host}` different `tls` or `clientCA`; it answers 500 until they agree");
             for (unit, claim) in &accepted {
@@ -146,6 +155,7 @@ impl Linker<'_> {
             }
             refuse = Some(Refusal { reason: Reason::HostDisagreement.as_str().to_owned(), message: text });
             certificate = Certificate::Local;
+            client_ca = None;
         }
         let secret = accepted.first().filter(|_| agreed).and_then(|(_, claim)| claim.tls.certificate.as_ref());
         if let Some(secret) = secret {
@@ -154,7 +164,14 @@ impl Linker<'_> {
         let served = base_paths.into_iter().filter(|(_, unit)| unit.bundle.is_some());
         let base_paths =
             served.map(|(path, unit)| BasePath { path: path.to_owned(), stage: unit.key.clone() }).collect();
-        HostBundle { host: host.to_owned(), certificate, refuse, table: HostTable::Custom { base_paths } }
+        HostBundle {
+            host: host.to_owned(),
+            certificate,
+            refuse,
+            requires: client_ca.iter().map(|_| CLIENT_CA.to_owned()).collect(),
+            client_ca,
+            table: HostTable::Custom { base_paths },
+        }
     }
 
     /// On a laptop nobody wants to type a host while there is one API.
@@ -192,5 +209,12 @@ impl Linker<'_> {
 }
 
 fn plain_host(host: String, table: HostTable) -> HostBundle {
-    HostBundle { host, certificate: Certificate::Local, refuse: None, table }
+    HostBundle {
+        host,
+        certificate: Certificate::Local,
+        refuse: None,
+        requires: BTreeSet::new(),
+        client_ca: None,
+        table,
+    }
 }

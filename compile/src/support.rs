@@ -9,10 +9,6 @@ pub enum Feature {
     Authorizer,
     /// `AWS_IAM` methods, `awsSigv4` schemes; a Stage's `principals` go with them.
     IamAuthorization,
-    /// A method that wants an API key.
-    ApiKey,
-    /// A Stage's `clientCA`.
-    ClientCa,
     /// `credentials: arn:aws:iam::*:user/*`.
     CallerCredentials,
     /// `AWS_PROXY` to a Firehose stream.
@@ -35,8 +31,10 @@ pub enum Feature {
     ExecutionLog,
     /// A Stage's access log format.
     AccessLogFormat,
-    /// Usage plans.
-    UsagePlan,
+    /// Rate limits of usage plans.
+    PlanThrottle,
+    /// Quotas of usage plans.
+    Quota,
 }
 
 /// What becomes of a route or host that asks for what is not served.
@@ -72,22 +70,21 @@ gaps! {
     ResourcePolicy Refuse "the resource policy",
     Authorizer Refuse "the authorizer",
     IamAuthorization Refuse "AWS_IAM authorization",
-    ApiKey Refuse "the API key requirement",
-    ClientCa Refuse "the client certificate requirement (clientCA)",
+    ApiKeySource Refuse "API keys from an authorizer",
     // What cannot be done in part.
     CallerCredentials Refuse "calls with the caller's own credentials (arn:aws:iam::*:user/*)",
     FirehoseProxy Refuse "the AWS_PROXY integration of a Firehose stream",
     VpcLinkListener Refuse "a VPC link to a listener's ARN",
     // What the rest is useful without.
     VpcLink Ignore "the VPC link (its uri is called directly)",
-    ApiKeySource Ignore "API keys from an authorizer",
     PrivateEndpoint Ignore "a private endpoint (who reaches the gateway is the network's matter)",
     Cache Ignore "the response cache",
     Throttle Ignore "the rate limit",
     DetailedMetrics Ignore "detailed metrics",
     ExecutionLog Ignore "the execution log",
     AccessLogFormat Ignore "the access log's format",
-    UsagePlan Ignore "the usage plan",
+    PlanThrottle Ignore "the rate limit of a usage plan",
+    Quota Ignore "the quota of a usage plan",
 }
 
 impl Gap {

@@ -54,6 +54,8 @@ pub struct HostClaim {
     pub base_path: String,
     /// What TLS shows.
     pub certificate: Certificate,
+    /// PEM of those who certify its clients.
+    pub client_ca: Option<String>,
     /// Names of the Secrets, to see whether two Stages agree.
     pub tls: TlsSettings,
     /// Set: the host must not be served, see the reason.
@@ -85,6 +87,11 @@ pub fn compile_stage(inputs: &StageInputs) -> Unit {
         settings.variables.extend(promoted);
     }
     let default_host = api.as_ref().is_some_and(|api| api.default_host) && settings.named;
+    if default_host && let Some(index) = inputs.spec.hosts.iter().position(|host| host.client_ca.is_some()) {
+        let text = "the API's default host asks for no client certificates";
+        findings.object(Severity::Warning, Reason::DefaultHostOpen, format!("/spec/hosts/{index}/clientCA"), text);
+        findings.help("`disableExecuteApiEndpoint: true` in the document's `x-amazon-apigateway-endpoint-configuration` closes it");
+    }
     let routes = api.as_ref().map_or(0, |api| api.routes.len());
     let bundle = api.as_ref().and_then(|api| {
         let mut bundle = stage_bundle(inputs, &settings, contract, api, inputs.deployment);

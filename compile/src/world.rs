@@ -1,5 +1,6 @@
 //! Everything there is, and what one Stage depends on.
 
+pub mod api_key;
 pub(crate) mod contract;
 
 use std::collections::BTreeMap;
@@ -12,10 +13,12 @@ use bundle::{Digest, StageKey};
 use crds::{ApiDefinition, Stage, StageSpec, UsagePlan};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 
+use crate::client_ca;
 use crate::finding::{Finding, Findings, ObjectRef, Reason, Severity};
 use crate::gateway::Gateway;
 use crate::grant::{self, Grants};
 
+pub use api_key::ApiKeys;
 pub use contract::{Contract, Origin};
 
 /// Namespace and name.
@@ -61,6 +64,8 @@ pub struct World {
     pub reference_grants: Grants,
     /// Secrets; `stringData` counts as it does for the API server.
     pub secrets: BTreeMap<ObjectKey, Arc<Secret>>,
+    /// What counts of the Secrets that hold API keys.
+    pub api_keys: BTreeMap<ObjectKey, Arc<ApiKeys>>,
     /// ConfigMaps.
     pub config_maps: BTreeMap<ObjectKey, Arc<ConfigMap>>,
 }
@@ -82,6 +87,8 @@ pub struct StageInputs {
     pub canary: CanaryInputs,
     /// Certificates by the name of their Secret, as far as they could be resolved.
     pub certificates: BTreeMap<String, Certificate>,
+    /// Certificates of those who certify clients, as PEM, by the name of their Secret; likewise.
+    pub client_cas: BTreeMap<String, String>,
     /// The access key of `aws.credentials`, if the Secret holds one.
     pub access_key: Option<AccessKey>,
     /// ReferenceGrants that let objects of its namespace refer to others.
@@ -175,6 +182,7 @@ pub fn attach_stage(
 ) -> StageInputs {
     let mut findings = Findings::new(key.object("Stage"));
     let certificates = certificates(world, key, &stage.spec, &mut findings);
+    let client_cas = client_cas(world, key, &stage.spec, &mut findings);
     let access_key = access_key(world, key, &stage.spec, &mut findings);
     StageInputs {
         key: StageKey { namespace: key.namespace.clone(), name: key.name.clone() },
@@ -184,6 +192,7 @@ pub fn attach_stage(
         contract: Arc::clone(contract),
         canary: CanaryInputs::None,
         certificates,
+        client_cas,
         access_key,
         grants: grant::of_namespace(&world.reference_grants, &key.namespace),
         account_id: gateway.account_id.clone(),
@@ -250,6 +259,26 @@ fn certificates(
     found
 }
 
+/// Those who certify clients. A host whose own are not known is refused, and nothing else of the Stage: warnings.
+fn client_cas(world: &World, stage: &ObjectKey, spec: &StageSpec, findings: &mut Findings) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for (index, host) in spec.hosts.iter().enumerate() {
+        let Some(name) = host.client_ca.as_ref().map(|ca| &ca.secret_name) else { continue };
+        let read = match world.secrets.get(&stage.sibling(name)) {
+            Some(secret) => client_ca::read(name, secret).map_err(|text| (Reason::InvalidSecret, text)),
+            None => Err((Reason::SecretNotFound, format!("there is no Secret `{name}`"))),
+        };
+        match read {
+            Ok(pem) => drop(found.insert(name.clone(), pem)),
+            Err((reason, text)) => {
+                let pointer = format!("/spec/hosts/{index}/clientCA/secretName");
+                findings.object(Severity::Warning, reason, pointer, format!("{text}; the host answers 500"));
+            }
+        }
+    }
+    found
+}
+
 /// The access key that `aws.credentials` names. Its entries may be called as the environment variables or as the
 /// fields of Amazon's answers: `AWS_ACCESS_KEY_ID`, `aws_access_key_id`, `accessKeyId`.
 fn access_key(world: &World, stage: &ObjectKey, spec: &StageSpec, findings: &mut Findings) -> Option<AccessKey> {
@@ -302,7 +331,8 @@ impl StageInputs {
             CanaryInputs::Share { deployment, contract } => Some((*deployment, Some(&contract.digest))),
             CanaryInputs::Promoted => Some((0, None)),
         };
-        let rest = (&self.key, &self.created, self.deployment, &self.contract.digest, certificates, access_key);
+        let secrets = (certificates, &self.client_cas, access_key);
+        let rest = (&self.key, &self.created, self.deployment, &self.contract.digest, secrets);
         // Grants by what they say: who said it is no input.
         let grants: Vec<_> = self.grants.iter().map(|(key, grant)| (&key.namespace, &**grant)).collect();
         Digest::of_value(&(&*self.spec, rest, canary, &self.account_id, &self.region, findings, grants))

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::methods::Throttle;
 use crate::pattern;
 
+/// Type of Secrets that hold API keys.
+pub const API_KEY_TYPE: &str = "stagegate.dev/api-key";
+
 /// Limits and meters the callers of stages by their API keys.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
@@ -118,7 +121,7 @@ pub struct ApiKeys {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UsagePlanStatus {
-    /// `Accepted`.
+    /// `Accepted`, `ResolvedRefs`.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -78,7 +78,19 @@ impl Https {
     /// # Errors
     /// When the connection breaks.
     pub async fn get(&mut self, path: &str) -> anyhow::Result<Answer> {
-        let request = Request::get(path).header("host", &self.host).body(Empty::new())?;
+        self.get_with(path, &[]).await
+    }
+
+    /// The same with headers.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn get_with(&mut self, path: &str, headers: &[(&str, &str)]) -> anyhow::Result<Answer> {
+        let mut request = Request::get(path).header("host", &self.host);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Empty::new())?;
         self.sender.ready().await.context("the connection was closed")?;
         let response = self.sender.send_request(request).await.context("no answer")?;
         let close = response.headers().get("connection").is_some_and(|value| value.as_bytes() == b"close");

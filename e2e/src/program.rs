@@ -19,6 +19,20 @@ pub fn helm() -> Option<PathBuf> {
     if built.is_file() { Some(built) } else { on_path("helm") }
 }
 
+/// The command line, which was built beside this test.
+pub fn command_line() -> anyhow::Result<PathBuf> {
+    beside("stagegate")
+}
+
+/// A program of ours that was built beside this test; of each package it has the name.
+pub fn beside(name: &str) -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe()?.ancestors().nth(2).context("a test is in a folder of its own")?.join(name);
+    if !program.is_file() {
+        bail!("{} is not there: `cargo build --package {name}` makes it", program.display());
+    }
+    Ok(program)
+}
+
 /// A program by its name.
 pub fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;

@@ -14,7 +14,7 @@ use anyhow::{Context, bail};
 use e2e::cluster::{Cluster, Depth, shared};
 use e2e::https::{Https, Trust};
 use e2e::load::{Goal, Load, Tally};
-use e2e::program::{root, run};
+use e2e::program::{command_line, root, run};
 
 const HOST: &str = "shop.shop.apis.example.com";
 const PROXIES: &str = "deployment/stagegate-proxy-default";
@@ -499,16 +499,6 @@ impl Node {
         eprint!("  {said}");
         Ok(said)
     }
-}
-
-/// The command line, which was built beside this test.
-fn command_line() -> anyhow::Result<PathBuf> {
-    let program =
-        std::env::current_exe()?.ancestors().nth(2).context("a test is in a folder of its own")?.join("stagegate");
-    if !program.is_file() {
-        bail!("{} is not there: `cargo build --package stagegate` makes it", program.display());
-    }
-    Ok(program)
 }
 
 /// The API server, stopped until this is dropped.

@@ -241,7 +241,14 @@ mod tests {
     use super::*;
 
     fn host(name: &str, table: HostTable) -> HostBundle {
-        HostBundle { host: name.to_owned(), certificate: Certificate::Local, refuse: None, table }
+        HostBundle {
+            host: name.to_owned(),
+            certificate: Certificate::Local,
+            refuse: None,
+            requires: Default::default(),
+            client_ca: None,
+            table,
+        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Every watch runs in a task of its own and tells the operator's loop. An object that does not parse is told as such;
 //! what it last was stays. ConfigMaps and Secrets are watched by their metadata; bodies are fetched when something
-//! refers to them, so that memory follows what is used.
+//! refers to them, so that memory follows what is used. Only Secrets of API keys come whole, and nothing but the
+//! digests of the keys is kept of them.
 
 mod grants;
 mod patience;
@@ -11,6 +12,7 @@ mod watch;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use compile::world::ApiKeys;
 use compile::{ObjectKey, World};
 use crds::reference_grant::ReferenceGrant;
 use crds::{ApiDefinition, Stage, UsagePlan};
@@ -70,6 +72,16 @@ impl Cluster {
     pub fn usage_plan(&mut self, key: &ObjectKey, object: Option<UsagePlan>) {
         set(&mut self.world.usage_plans, key, object);
         self.unreadable.remove(&("UsagePlan", key.clone()));
+    }
+
+    /// A Secret of API keys is there, or is not. True when it is another than before.
+    pub fn api_keys(&mut self, key: &ObjectKey, keys: Option<ApiKeys>) -> bool {
+        let known = self.world.api_keys.get(key).map(|keys| &**keys);
+        if known == keys.as_ref() {
+            return false;
+        }
+        set(&mut self.world.api_keys, key, keys);
+        true
     }
 
     /// A ReferenceGrant is there, or is not. The one before, and true if it says something else.

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bundle::object::{GATEWAY_LABEL, INDEX_TYPE, Index, KIND_LABEL, PART_TYPE, PAYLOAD_KEY, Packed, Subject};
-use bundle::{DecodeError, Digest, EncodeError, HostBundle, StageBundle, Stamped, decode, encode};
+use bundle::{
+    DecodeError, Digest, EncodeError, HostBundle, KeysBundle, PlanBundle, StageBundle, Stamped, decode, encode,
+};
 use compile::ObjectKey;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -49,6 +51,10 @@ pub enum Content {
     Stage(Stamped<StageBundle>),
     /// Of a host.
     Host(Stamped<HostBundle>),
+    /// Of a usage plan.
+    Plan(Stamped<PlanBundle>),
+    /// Of API keys.
+    Keys(Stamped<KeysBundle>),
 }
 
 /// Why a bundle could not be delivered.
@@ -88,6 +94,8 @@ impl Content {
         match self {
             Self::Stage(bundle) => &bundle.digest,
             Self::Host(bundle) => &bundle.digest,
+            Self::Plan(bundle) => &bundle.digest,
+            Self::Keys(bundle) => &bundle.digest,
         }
     }
 }
@@ -109,6 +117,8 @@ impl Wanted {
         let encoded = match &self.content {
             Content::Stage(bundle) => encode(&*bundle.content, format)?,
             Content::Host(bundle) => encode(&*bundle.content, format)?,
+            Content::Plan(bundle) => encode(&*bundle.content, format)?,
+            Content::Keys(bundle) => encode(&*bundle.content, format)?,
         };
         let index = Index {
             subject: self.subject.clone(),
@@ -167,18 +177,47 @@ impl Wanted {
         }
     }
 
-    /// A sidecar's Secret beside the Stage: the index and payload under names of their own. Its resource version.
+    /// A sidecar's Secret beside the Stage: its index and payload, those of its callers, and those of hosts for which it
+    /// must not answer, under names of their own. Its resource version.
     ///
     /// # Errors
     /// When the bundle is too large for one Secret, or the API server refuses it.
-    pub async fn write_beside(&self, client: &Client, stage: &ObjectKey, format: u32) -> Result<String, DeliverError> {
-        let (_, packed) = self.pack(format)?;
+    pub async fn write_beside(
+        &self,
+        client: &Client,
+        stage: &ObjectKey,
+        callers: &[&Self],
+        closed: &[HostBundle],
+        format: u32,
+    ) -> Result<String, DeliverError> {
         let name = format!("{}{BESIDE}", stage.name);
         let secrets: Api<Secret> = Api::namespaced(client.clone(), &stage.namespace);
-        if !packed.parts.is_empty() {
-            return Err(EncodeError::TooLarge(packed.parts.values().map(Vec::len).sum()).into());
+        let mut data = BTreeMap::new();
+        for wanted in std::iter::once(&self).chain(callers) {
+            let (_, packed) = wanted.pack(format)?;
+            if !packed.parts.is_empty() {
+                return Err(EncodeError::TooLarge(packed.parts.values().map(Vec::len).sum()).into());
+            }
+            let name = match &wanted.subject {
+                Subject::Stage(_) => "stage".to_owned(),
+                other @ (Subject::Host(_) | Subject::Plan(_) | Subject::Keys(_)) => other.object_name(&wanted.gateway),
+            };
+            data.extend(packed.index.into_iter().map(|(entry, bytes)| (format!("{name}.{entry}"), bytes)));
         }
-        let data = packed.index.into_iter().map(|(entry, bytes)| (format!("stage.{entry}"), bytes)).collect();
+        for (number, host) in closed.iter().enumerate() {
+            let encoded = encode(host, format)?;
+            let index = Index {
+                subject: Subject::Host(host.host.clone()),
+                format,
+                digest: encoded.digest,
+                deployment: None,
+                pin: None,
+                certificate: None,
+                parts: Vec::new(),
+            };
+            let packed = index.pack(encoded.payload);
+            data.extend(packed.index.into_iter().map(|(entry, bytes)| (format!("host-{number}.{entry}"), bytes)));
+        }
         let mut secret = self.secret(&stage.namespace, &name, self.subject.kind(), INDEX_TYPE, data);
         // The proxies of gateways do not look here, and their label would tell them to.
         secret.metadata.labels = Some(BTreeMap::from([(SIDECAR_LABEL.to_owned(), self.gateway.clone())]));

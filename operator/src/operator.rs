@@ -5,6 +5,7 @@
 //! pause for changes to gather: those that are there already share a pass.
 
 mod beside;
+mod callers;
 mod delivering;
 mod pass;
 mod reporting;
@@ -68,6 +69,7 @@ pub struct Operator {
     polls: Polls,
     scribe: scribe::Scribe,
     certificates: Certificates,
+    callers: callers::Callers,
 
     cluster: Cluster,
     histories: BTreeMap<ObjectKey, Deployments>,
@@ -131,6 +133,7 @@ impl Operator {
             polls: Polls::default(),
             scribe: scribe::Scribe::new(client.clone(), Arc::clone(&vitals), reporter, events.clone()),
             certificates: Certificates::new(client.clone(), settings.namespace.clone()),
+            callers: callers::Callers::default(),
             cluster: Cluster::default(),
             histories: BTreeMap::new(),
             indexes: BTreeMap::new(),
@@ -200,7 +203,8 @@ impl Operator {
             return;
         }
         let due = self.again.due(Instant::now());
-        if !due.is_empty() {
+        self.callers.wake(Instant::now());
+        if !due.is_empty() || self.callers.is_due() {
             self.dirty.extend(due);
             self.pass().await;
         }
@@ -283,6 +287,7 @@ impl Operator {
         self.dirty.extend(self.cluster.world.api_definitions.keys().cloned());
         self.dirty.extend(self.cluster.world.stages.iter().map(|(key, stage)| api_of(key, stage)));
         self.reports.plans(self.cluster.world.usage_plans.keys());
+        self.all_callers();
     }
 
     fn change(&mut self, change: Change) {
@@ -308,13 +313,27 @@ impl Operator {
                     return;
                 }
                 let after = self.cluster.world.stages.get(&key);
+                let gateway = |stage: &Arc<crds::Stage>| stage.spec.gateway.clone();
+                if before.as_ref().map(gateway) != after.map(gateway) {
+                    self.callers.changed(&key.namespace);
+                }
                 self.dirty.extend(before.iter().chain(after).map(|stage| api_of(&key, stage)));
                 let plans = self.cluster.world.usage_plans.keys().filter(|plan| plan.namespace == key.namespace);
                 self.reports.plans(plans);
             }
             Change::UsagePlan(key, object) => {
+                let spec = |plan: &crds::UsagePlan| (plan.metadata.uid.clone(), plan.metadata.generation);
+                let before = self.cluster.world.usage_plans.get(&key).map(|plan| spec(plan));
+                if before != object.as_deref().map(spec) {
+                    self.callers.changed(&key.namespace);
+                }
                 self.cluster.usage_plan(&key, object.map(|object| *object));
                 self.reports.plans(std::iter::once(&key));
+            }
+            Change::ApiKeys(key, keys) => {
+                if self.cluster.api_keys(&key, keys.map(|keys| *keys)) {
+                    self.callers.changed(&key.namespace);
+                }
             }
             Change::ReferenceGrant(key, object) => self.reference_grant(&key, object.map(|object| *object)),
             Change::Unreadable(kind, key, error) => {
@@ -456,7 +475,9 @@ impl Operator {
     fn index(&mut self, key: ObjectKey, known: Option<KnownIndex>) {
         let stage = |known: &KnownIndex| match &known.index.as_ref()?.subject {
             bundle::object::Subject::Stage(stage) => Some(stage.clone()),
-            bundle::object::Subject::Host(_) => None,
+            bundle::object::Subject::Host(_) | bundle::object::Subject::Plan(_) | bundle::object::Subject::Keys(_) => {
+                None
+            }
         };
         let before = match known {
             Some(known) => {

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bundle::object::Subject;
-use bundle::{Digest, HostBundle, StageBundle, StageKey, Stamped};
+use bundle::route::Refusal;
+use bundle::{Certificate, Digest, HostBundle, HostTable, StageBundle, StageKey, Stamped};
 use compile::deploy::StageDecision;
+use compile::finding::{ObjectRef, Reason, Severity};
 use compile::grant::revoke;
 use compile::unit::HostClaim;
-use compile::{Finding, Grants, ObjectKey, StageInputs, Unit, compile_stage, link};
+use compile::{Callers, Finding, Grants, ObjectKey, StageInputs, Unit, compile_stage, link};
 
 use crate::config::{Config, GatewayConfig};
 
@@ -46,6 +48,12 @@ impl Program {
         };
         let read_back = !unit.compiled && before.is_some_and(|before| before.read_back);
         Self { decision, inputs: digest, unit, served, read_back, grants: inputs.grants.clone() }
+    }
+
+    /// Its hosts that ask for client certificates, which a sidecar cannot do.
+    pub fn closed_to_sidecars(&self) -> impl Iterator<Item = &HostClaim> {
+        let claims = self.served.iter().flat_map(|unit| &unit.hosts);
+        claims.filter(|claim| claim.tls.client_ca.is_some())
     }
 
     /// What is delivered. A grant that is gone is gone, also while the Stage has errors and goes on as it was.
@@ -104,10 +112,16 @@ impl Hosts {
         self.findings.clear();
         for gateway in &config.gateways {
             let units = programs.values().filter_map(|program| program.served.as_deref());
-            let linked = link(units, &gateway.compiler(), grants);
+            // Callers are linked by their namespaces.
+            let linked = link(units, Callers::default(), &gateway.compiler(), grants);
             let certificates = linked.certificates.into_iter();
             self.certificates.extend(certificates.map(|(host, secret)| ((gateway.name.clone(), host), secret)));
             self.findings.extend(linked.findings);
+            for sidecar in &gateway.sidecars {
+                let key = StageKey { namespace: sidecar.namespace.clone(), name: sidecar.stage.clone() };
+                let claims = programs.get(&key).into_iter().flat_map(Program::closed_to_sidecars);
+                self.findings.extend(claims.map(|claim| sidecar_without_tls(&key, claim)));
+            }
             for host in linked.set.hosts {
                 self.bundles.insert((gateway.name.clone(), host.host.clone()), host);
             }
@@ -129,6 +143,31 @@ impl Hosts {
     }
 }
 
+fn sidecar_without_tls(stage: &StageKey, claim: &HostClaim) -> Finding {
+    Finding {
+        object: ObjectRef { kind: "Stage", namespace: stage.namespace.clone(), name: stage.name.clone() },
+        in_document: false,
+        pointer: format!("/spec/hosts/{}/clientCA", claim.index),
+        severity: Severity::Warning,
+        reason: Reason::SidecarWithoutTls,
+        message: format!("the Stage's sidecars speak no TLS: they answer 500 for `{}`", claim.host),
+        help: None,
+    }
+}
+
+/// What a sidecar serves for a host that asks for client certificates: nothing.
+pub fn closed(claim: &HostClaim) -> HostBundle {
+    let message = "a sidecar speaks no TLS and cannot ask for client certificates".to_owned();
+    HostBundle {
+        host: claim.host.clone(),
+        certificate: Certificate::Local,
+        refuse: Some(Refusal { reason: Reason::SidecarWithoutTls.as_str().to_owned(), message }),
+        requires: Default::default(),
+        client_ca: None,
+        table: HostTable::Custom { base_paths: Vec::new() },
+    }
+}
+
 /// Whether a host leads to a Stage.
 pub fn leads_to(host: &HostBundle, stage: &StageKey) -> bool {
     stages_behind(host).any(|key| key == stage)
@@ -137,8 +176,8 @@ pub fn leads_to(host: &HostBundle, stage: &StageKey) -> bool {
 /// Stages that a host leads to.
 pub fn stages_behind(host: &HostBundle) -> impl Iterator<Item = &StageKey> {
     let (default, custom) = match &host.table {
-        bundle::HostTable::Default { stages } => (Some(stages.values()), None),
-        bundle::HostTable::Custom { base_paths } => (None, Some(base_paths.iter().map(|path| &path.stage))),
+        HostTable::Default { stages } => (Some(stages.values()), None),
+        HostTable::Custom { base_paths } => (None, Some(base_paths.iter().map(|path| &path.stage))),
     };
     default.into_iter().flatten().chain(custom.into_iter().flatten())
 }

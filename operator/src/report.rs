@@ -118,10 +118,29 @@ pub fn api_definition(
 }
 
 /// The status of a UsagePlan.
-pub fn usage_plan(plan: &UsagePlan, findings: &[Finding], now: Timestamp) -> UsagePlanStatus {
+pub fn usage_plan<'a>(
+    plan: &UsagePlan,
+    findings: impl Iterator<Item = &'a Finding>,
+    keys: u64,
+    now: Timestamp,
+) -> UsagePlanStatus {
     let before = plan.status.clone().unwrap_or_default();
-    let said = of_findings(findings.iter());
-    UsagePlanStatus { conditions: conditions(&before.conditions, [said], plan.metadata.generation, now), ..before }
+    let (secrets, own): (Vec<&Finding>, Vec<&Finding>) = findings.partition(|finding| finding.object.kind == "Secret");
+    let said = [of_findings(own.into_iter()), resolved_keys(&secrets)];
+    let conditions = conditions(&before.conditions, said, plan.metadata.generation, now);
+    UsagePlanStatus { conditions, keys: Some(keys), ..before }
+}
+
+/// `ResolvedRefs` of a plan: whether all keys that it selects can be used.
+fn resolved_keys(found: &[&Finding]) -> Said {
+    let message = lines(found.iter().copied());
+    let said =
+        |status, reason: &str, message| Said { kind: "ResolvedRefs", status, reason: reason.to_owned(), message };
+    match found.iter().find(|finding| finding.severity == Severity::Error) {
+        Some(first) => said("False", first.reason.as_str(), message),
+        None if message.is_empty() => said("True", "ResolvedRefs", "every key that is selected can be used".to_owned()),
+        None => said("True", "ResolvedRefs", message),
+    }
 }
 
 fn count(number: usize) -> u32 {

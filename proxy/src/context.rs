@@ -9,7 +9,8 @@ use http::HeaderValue;
 use http::header::USER_AGENT;
 use vtl::{Overrides, Text, Value};
 
-use crate::exchange::{Exchange, Routed};
+use crate::exchange::certificate::Shown;
+use crate::exchange::{API_KEY, Exchange, Routed};
 use crate::live::Route;
 
 /// The value of a `$context` variable, named without `$context.`; `None` if it has none, or there is no such
@@ -40,7 +41,16 @@ pub fn lookup<'a>(exchange: &'a Exchange, name: &str) -> Option<Cow<'a, str>> {
         "resourceId" => Cow::Borrowed(&*route?.resource_id),
         "resourcePath" => Cow::Borrowed(&*route?.resource),
         "identity.sourceIp" => Cow::Owned(exchange.source_ip().to_string()),
+        "identity.clientCert.clientCertPem" => Cow::Borrowed(&*certificate(exchange)?.pem),
+        "identity.clientCert.subjectDN" => Cow::Borrowed(&*certificate(exchange)?.subject),
+        "identity.clientCert.issuerDN" => Cow::Borrowed(&*certificate(exchange)?.issuer),
+        "identity.clientCert.serialNumber" => Cow::Borrowed(&*certificate(exchange)?.serial),
+        "identity.clientCert.validity.notBefore" => Cow::Borrowed(&*certificate(exchange)?.not_before),
+        "identity.clientCert.validity.notAfter" => Cow::Borrowed(&*certificate(exchange)?.not_after),
         "identity.userAgent" => text(exchange.headers.get(USER_AGENT)?)?,
+        "identity.apiKeyId" => Cow::Borrowed(record.caller.as_ref()?.key_id()?),
+        // The key itself, as Amazon has it, for mappings alone: nothing of this may go into a log.
+        "identity.apiKey" => text(record.caller.as_ref().and_then(|_| exchange.headers.get(&API_KEY))?)?,
         "xrayTraceId" => text(record.trace_id.as_ref()?)?,
         "integrationLatency" | "integration.latency" => Cow::Owned(record.integration_latency?.as_millis().to_string()),
         "integrationStatus" | "integration.integrationStatus" => Cow::Owned(record.integration_status?.to_string()),
@@ -59,11 +69,27 @@ pub fn value(exchange: &Exchange, overrides: &Overrides) -> Value {
         (name, variable.map_or(Value::Null, |text| Value::from(&*text)))
     };
     // Those without a value are there all the same, and empty.
-    let identity = IDENTITY.map(|variable| {
+    let member = |variable: &'static str| {
         let name = &variable["identity.".len()..];
         let value = lookup(exchange, variable).map_or(Value::Null, |text| Value::from(&*text));
         (Text::from_static(name), value)
+    };
+    // Only where an API key was asked for.
+    let caller = exchange.record.caller.iter().flat_map(|_| CALLER).map(member);
+    // Only where the host asks for it.
+    let certificate = certificate(exchange).map(|shown| {
+        let member = |name, text: &str| (Text::from_static(name), Value::from(text));
+        let validity = [member("notBefore", &shown.not_before), member("notAfter", &shown.not_after)];
+        let members = [
+            member("clientCertPem", &shown.pem),
+            member("subjectDN", &shown.subject),
+            member("issuerDN", &shown.issuer),
+            member("serialNumber", &shown.serial),
+            (Text::from_static("validity"), Value::sealed(validity)),
+        ];
+        (Text::from_static("clientCert"), Value::sealed(members))
     });
+    let identity = IDENTITY.into_iter().map(member).chain(caller).chain(certificate);
     let received = exchange.received_at();
     let epoch = i64::try_from(millis(received)).unwrap_or(i64::MAX);
     // Only while there is a canary.
@@ -91,6 +117,11 @@ pub fn value(exchange: &Exchange, overrides: &Overrides) -> Value {
         named("apiId"),
     ];
     Value::sealed(members.into_iter().chain(canary).chain(endpoint))
+}
+
+/// The certificate that the client has shown.
+pub fn certificate(exchange: &Exchange) -> Option<&Shown> {
+    exchange.client.certificate.as_ref().map(|certificate| certificate.shown())
 }
 
 /// How an HTTP API names a route: `GET /pets/{id}`, or `$default`.
@@ -125,6 +156,9 @@ const IDENTITY: [&str; 12] = [
     "identity.userAgent",
     "identity.user",
 ];
+
+/// What an API key adds to them.
+const CALLER: [&str; 2] = ["identity.apiKey", "identity.apiKeyId"];
 
 fn text(value: &HeaderValue) -> Option<Cow<'_, str>> {
     value.to_str().ok().map(Cow::Borrowed)
@@ -200,6 +234,23 @@ mod tests {
     }
 
     #[test]
+    fn the_certificate_of_a_client() {
+        let exchange = crate::fixture::with_certificate(routed(ApiKind::Rest, "/prod/pets/7"));
+        for (name, expected) in [
+            ("subjectDN", "O=Partners,CN=client"),
+            ("issuerDN", "O=Partners,CN=client"),
+            ("serialNumber", "7"),
+            ("validity.notBefore", "May 28 00:00:00 2019 GMT"),
+            ("validity.notAfter", "Aug  5 00:00:00 2121 GMT"),
+        ] {
+            assert_eq!(lookup(&exchange, &format!("identity.clientCert.{name}")).as_deref(), Some(expected));
+        }
+        let templates = |exchange: &Exchange| format!("{:?}", value(exchange, &Overrides::new()));
+        assert!(templates(&exchange).contains("O=Partners,CN=client"));
+        assert!(!templates(&routed(ApiKind::Rest, "/prod/pets/7")).contains("clientCert"));
+    }
+
+    #[test]
     fn what_endpoints_say() {
         let mut exchange = routed(ApiKind::Rest, "/prod/pets/7");
         let known = |exchange: &Exchange| {
@@ -213,6 +264,34 @@ mod tests {
         exchange.record.function_status = Some(404);
         assert_eq!(known(&exchange), ["theirs", "theirs", "404"].map(|text| Some(text.to_owned())));
         assert!(templates(&exchange).contains("awsEndpointRequestId"));
+    }
+
+    #[test]
+    fn templates_see_what_was_recorded_in_its_order() {
+        let exchange = routed(ApiKind::Rest, "/prod/pets/7");
+        let render = |source: &str| {
+            let context = value(&exchange, &Overrides::new());
+            let mut scope = vtl::Scope { input: vtl::Input::of_body(""), context, stage_variables: Value::Null };
+            vtl::Template::parse("t", source).unwrap().render(&mut scope, &vtl::Limits::default()).unwrap()
+        };
+        let keys =
+            |map: &str| render(&format!("#foreach($k in $context{map}.keySet())$k#if($foreach.hasNext) #end#end"));
+        assert_eq!(
+            keys(""),
+            "resourceId resourcePath httpMethod extendedRequestId requestTime path accountId protocol requestOverride \
+             stage domainPrefix requestTimeEpoch requestId identity domainName deploymentId responseOverride apiId"
+        );
+        assert_eq!(
+            keys(".identity"),
+            "cognitoIdentityPoolId accountId cognitoIdentityId caller sourceIp principalOrgId accessKey \
+             cognitoAuthenticationType cognitoAuthenticationProvider userArn userAgent user"
+        );
+        assert_eq!(keys(".requestOverride"), "path header querystring");
+        assert_eq!(keys(".responseOverride"), "header");
+        assert_eq!(keys(".authorizer"), "");
+        let nothing = "[$context][$context.identity][$context.identity.user][$context.identity.apiKey]\
+                       [$context.authorizer.principalId][$context.status][$context.responseLatency][$context.none]";
+        assert_eq!(render(nothing), "[][][][][][][][]");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::integrate::aws::credentials::Credentialed;
 use crate::integrate::aws::credentials::environment::Environment;
 use crate::integrate::lambda::gate::Gates;
 use crate::integrate::upstream::Upstream;
+use crate::live::api_key::Callers;
 use crate::live::{self, Live};
 use crate::observe::Observer;
 use crate::options::Options;
@@ -39,10 +40,13 @@ pub struct Core {
 }
 
 /// The core's view of what is live.
+#[derive(Default)]
 pub struct CoreLive {
     pub live: Arc<Live>,
     /// By the index of `Live::stages`.
     pub stages: Vec<Rc<CoreStage>>,
+    /// `live.callers`, counted by this core alone; it stays while callers do not change.
+    pub callers: Rc<Arc<Callers>>,
 }
 
 /// The core's view of one stage: what is shared, and what only this core touches.
@@ -68,7 +72,7 @@ impl Core {
             index,
             options,
             shared,
-            live: RefCell::new(Rc::new(CoreLive { live: Arc::new(Live::default()), stages: Vec::new() })),
+            live: RefCell::default(),
             generation: Cell::new(0),
             ids: Ids::new()?,
             upstream,
@@ -94,7 +98,12 @@ impl Core {
                     _ => self.stage(stage),
                 })
                 .collect();
-            *self.live.borrow_mut() = Rc::new(CoreLive { live, stages });
+            let callers = if Arc::ptr_eq(&old.callers, &live.callers) {
+                Rc::clone(&old.callers)
+            } else {
+                Rc::new(Arc::clone(&live.callers))
+            };
+            *self.live.borrow_mut() = Rc::new(CoreLive { live, stages, callers });
             self.generation.set(generation);
         }
         Rc::clone(&self.live.borrow())

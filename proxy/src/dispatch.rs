@@ -45,6 +45,9 @@ pub fn dispatch(core: &Rc<Core>, exchange: &mut Exchange) -> Result<(), Rejectio
         return Err(Rejection::MisdirectedRequest);
     }
     let host = hosts.find(name).ok_or(Rejection::NoSuchStage)?;
+    if !host.admits(exchange.client.certificate.as_deref()) {
+        return Err(Rejection::MisdirectedRequest);
+    }
     exchange.path = path;
     let path = exchange.path.as_str();
     guard::host(host)?;

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use prometheus::IntCounter;
 
-/// What `url` backends and the `uri`s of documents may reach. Backends by Service are not asked.
+/// What `url` backends and the `uri`s of documents may reach. Pods of Services are not asked.
 #[derive(Debug)]
 pub struct Egress {
     rules: Option<Rules>,
@@ -77,18 +77,42 @@ impl Egress {
     /// # Errors
     /// When the address must not be connected to.
     pub fn check(&self, address: IpAddr) -> Result<(), Forbidden> {
+        self.ask(|rules| rules.check(address.to_canonical()))
+    }
+
+    /// For what the name of a Service leads to. The cluster's own ranges are where Services are; but an ExternalName
+    /// may name anything, and its author need not be trusted with this machine or the node's metadata.
+    ///
+    /// # Errors
+    /// When the address must not be connected to.
+    pub fn check_service(&self, address: IpAddr) -> Result<(), Forbidden> {
+        self.ask(|rules| rules.check_machine(address.to_canonical()).map(|_allowed| ()))
+    }
+
+    fn ask(&self, check: impl Fn(&Rules) -> Result<(), Forbidden>) -> Result<(), Forbidden> {
         let Some(rules) = &self.rules else { return Ok(()) };
-        rules.check(address.to_canonical()).inspect_err(|_| self.refused.inc())
+        check(rules).inspect_err(|_| self.refused.inc())
     }
 }
 
 impl Rules {
     fn check(&self, address: IpAddr) -> Result<(), Forbidden> {
-        if self.allow.iter().any(|network| network.contains(address)) {
+        if self.check_machine(address)? {
             return Ok(());
         }
+        match self.deny.iter().find(|network| network.contains(address)) {
+            Some(network) => Err(Forbidden::Range(*network)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the address is allowed by name; an error if it is this machine's, its link's or no machine's.
+    fn check_machine(&self, address: IpAddr) -> Result<bool, Forbidden> {
+        if self.allow.iter().any(|network| network.contains(address)) {
+            return Ok(true);
+        }
         if address.is_loopback() {
-            return if self.loopback { Ok(()) } else { Err(Forbidden::Loopback) };
+            return if self.loopback { Ok(true) } else { Err(Forbidden::Loopback) };
         }
         if address.is_unspecified() || address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST) {
             return Err(Forbidden::NoHost);
@@ -97,13 +121,7 @@ impl Rules {
             IpAddr::V4(address) => address.is_link_local(),
             IpAddr::V6(address) => address.is_unicast_link_local() || address == METADATA,
         };
-        if link_local {
-            return Err(Forbidden::LinkLocal);
-        }
-        match self.deny.iter().find(|network| network.contains(address)) {
-            Some(network) => Err(Forbidden::Range(*network)),
-            None => Ok(()),
-        }
+        if link_local { Err(Forbidden::LinkLocal) } else { Ok(false) }
     }
 }
 
@@ -213,6 +231,11 @@ mod tests {
             assert_eq!(found.as_deref(), refused, "{address}");
         }
         assert_eq!(egress.refused().get(), 11);
+        // A Service's name leads into the cluster, and nowhere else that is refused.
+        assert_eq!(egress.check_service("10.96.3.4".parse().unwrap()), Ok(()));
+        assert_eq!(egress.check_service("169.254.169.254".parse().unwrap()), Err(Forbidden::LinkLocal));
+        assert_eq!(egress.check_service("127.0.0.1".parse().unwrap()), Err(Forbidden::Loopback));
+        assert_eq!(egress.check_service("127.0.0.9".parse().unwrap()), Ok(()));
     }
 
     #[test]

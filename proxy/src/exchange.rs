@@ -1,22 +1,26 @@
 //! A request in flight.
 
+pub mod certificate;
 mod source;
 pub mod steering;
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::{HeaderMap, HeaderValue, Method, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 
 use crate::accept::Upgrade;
 use crate::body::Body;
 use crate::core::CoreStage;
 use crate::dispatch::path::CanonicalPath;
 use crate::live;
+use crate::live::api_key::{Callers, Place};
 
+pub use certificate::ClientCertificate;
 pub use steering::Steering;
 
 /// A request in flight: what the client sent, what dispatch found, what observe will say.
@@ -58,6 +62,8 @@ pub struct Client {
     pub shown: (HeaderValue, HeaderValue),
     /// `https`, or `http` of a sidecar.
     pub scheme: &'static str,
+    /// The certificate it has shown, where the host asks for one.
+    pub certificate: Option<Box<ClientCertificate>>,
 }
 
 impl Client {
@@ -69,7 +75,7 @@ impl Client {
         };
         // An address is visible ASCII, so it is always a header's value.
         let shown = (address.unwrap_or_else(|_| HeaderValue::from_static("unknown")), port);
-        Self { peer, local, sni, shown, scheme: "https" }
+        Self { peer, local, sni, shown, scheme: "https", certificate: None }
     }
 }
 
@@ -104,9 +110,33 @@ impl Routed {
     }
 }
 
+/// The header in which callers show their API keys.
+pub static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// Who called, where an API key was asked for.
+pub struct Caller {
+    pub callers: Rc<Arc<Callers>>,
+    pub place: Place,
+}
+
+impl Caller {
+    /// `$context.identity.apiKeyId`.
+    pub fn key_id(&self) -> Option<&str> {
+        self.callers.at(self.place).map(|key| &*key.id)
+    }
+}
+
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Caller").field(&self.key_id()).finish()
+    }
+}
+
 /// What happened on the way. Filled by whoever knows; read once, by observe.
 #[derive(Debug, Default)]
 pub struct Record {
+    /// Whose API key was accepted, where one was asked for.
+    pub caller: Option<Caller>,
     /// Time from handing the request to the backend until its response headers.
     pub integration_latency: Option<Duration>,
     /// Status the backend gave.

@@ -10,14 +10,16 @@ use std::time::Instant;
 use bundle::integration::{Backend, BackendTarget, Integration, IntegrationResponse, Mock, RequestMapping, Scheme};
 use bundle::route::{Action, Route, Verb};
 use bundle::{
-    ApiIdentity, ApiKind, BasePath, BundleSet, Certificate, HostBundle, HostTable, StageBundle, StageKey, Stamped,
+    ApiIdentity, ApiKey, ApiKind, BasePath, BundleSet, Certificate, HostBundle, HostTable, KeyDigest, KeyShard,
+    KeysBundle, PlanBundle, PlanKey, StageBundle, StageKey, Stamped,
 };
 use http::{HeaderValue, Method, Request, Response, Version};
 use rustls::sign::CertifiedKey;
 
 use crate::body::Body;
 use crate::core::Core;
-use crate::exchange::{Client, Exchange, Record, RequestIds};
+use crate::exchange::{Client, ClientCertificate, Exchange, Record, RequestIds};
+use crate::live::host::ClientCa;
 use crate::live::{Broken, Live};
 use crate::options::{LocalCertificates, Options, Timeouts};
 use crate::proxy::Shared;
@@ -140,14 +142,33 @@ pub(crate) fn custom_host(host: &str, base_paths: &[(&str, &str)]) -> HostBundle
 }
 
 fn host_bundle(host: &str, table: HostTable) -> HostBundle {
-    HostBundle { host: host.to_owned(), certificate: Certificate::Local, refuse: None, table }
+    HostBundle {
+        host: host.to_owned(),
+        certificate: Certificate::Local,
+        refuse: None,
+        requires: Default::default(),
+        client_ca: None,
+        table,
+    }
 }
 
 pub(crate) fn set(stages: Vec<StageBundle>, hosts: Vec<HostBundle>) -> BundleSet {
     BundleSet {
         stages: stages.into_iter().map(Stamped::new).collect(),
         hosts: hosts.into_iter().map(Stamped::new).collect(),
+        ..BundleSet::default()
     }
+}
+
+/// A plan that opens a stage to one key.
+pub(crate) fn callers(stage: &str, value: &str, id: &str) -> (Stamped<PlanBundle>, Stamped<KeysBundle>) {
+    let namespace = key(stage).namespace;
+    let plan = PlanKey { namespace: namespace.clone(), name: "gold".to_owned() };
+    let plan = PlanBundle { key: plan, stages: [stage.to_owned()].into(), requires: Default::default() };
+    let known = ApiKey { id: id.to_owned(), plans: vec!["gold".to_owned()], requires: Default::default() };
+    let shard = KeyShard { namespace, prefix: String::new() };
+    let keys = KeysBundle { shard, keys: BTreeMap::from([(KeyDigest::of(value.as_bytes()), known)]) };
+    (Stamped::new(plan), Stamped::new(keys))
 }
 
 /// A request to `example.com`, unless a header says otherwise.
@@ -186,6 +207,25 @@ pub(crate) fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> E
 pub(crate) fn with_sni(mut exchange: Exchange, sni: &str) -> Exchange {
     let Client { peer, local, .. } = *exchange.client;
     exchange.client = Arc::new(Client::new(peer, local, Some(sni.into())));
+    exchange
+}
+
+/// The same request of a client that has shown a certificate with the serial number 7.
+pub(crate) fn with_certificate(mut exchange: Exchange) -> Exchange {
+    let mut parameters = rcgen::CertificateParams::default();
+    parameters.distinguished_name = rcgen::DistinguishedName::new();
+    parameters.distinguished_name.push(rcgen::DnType::OrganizationName, "Partners");
+    parameters.distinguished_name.push(rcgen::DnType::CommonName, "client");
+    parameters.serial_number = Some(7_u64.into());
+    parameters.not_before = rcgen::date_time_ymd(2019, 5, 28);
+    parameters.not_after = rcgen::date_time_ymd(2121, 8, 5);
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let certificate = parameters.self_signed(&key).expect("a certificate");
+    let Client { peer, local, .. } = *exchange.client;
+    let mut client = Client::new(peer, local, None);
+    let shown = ClientCertificate::new(ClientCa::of(&certificate.pem()), vec![certificate.der().clone()]);
+    client.certificate = Some(Box::new(shown));
+    exchange.client = Arc::new(client);
     exchange
 }
 

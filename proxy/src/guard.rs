@@ -1,5 +1,6 @@
 //! The policies, in one list, in Amazon's order.
 
+mod api_key;
 mod validation;
 
 use std::rc::Rc;
@@ -8,6 +9,7 @@ use bundle::route::Refusal;
 use http::header::CONTENT_ENCODING;
 
 use crate::compression;
+use crate::core::Core;
 use crate::exchange::{Exchange, Routed};
 use crate::live::Action;
 use crate::live::host::Host;
@@ -18,11 +20,15 @@ use crate::rejection::Rejection;
 ///
 /// # Errors
 /// The first policy's that refuses.
-pub async fn guard(exchange: &mut Exchange) -> Result<(), Rejection> {
+pub async fn guard(core: &Core, exchange: &mut Exchange) -> Result<(), Rejection> {
     // Nothing is served that dispatch found no route for.
     let route = exchange.routed.as_ref().and_then(Routed::route).ok_or(Rejection::NoSuchMethod)?;
     if let Some(refusal) = route.action.refusal() {
         return Err(refused(refusal));
+    }
+    // Before anything is read of the request's body: whoever may not call costs no more than this.
+    if route.api_key {
+        api_key::check(core, exchange)?;
     }
     // The last ones, because they read the body.
     if unpacks(exchange) {

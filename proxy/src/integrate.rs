@@ -33,7 +33,10 @@ pub async fn integrate(core: &Rc<Core>, exchange: &mut Exchange) -> Result<Respo
     // The stage stays as it is for this request, whatever is loaded meanwhile.
     let stage = Rc::clone(&routed.stage);
     let route = stage.live.routes.get(index).ok_or(Rejection::NoSuchMethod)?;
-    let pool = stage.pools.get(index).and_then(Option::as_ref);
+    let known = stage.pools.get(index).and_then(Option::as_ref);
+    // One that could not be had at load, for there were too many, may be had now.
+    let late = if known.is_none() { core.upstream.pool_of(route) } else { None };
+    let pool = known.or(late.as_ref());
     // What passes a body through is awaited in place; the others work longer than a box takes to make, and each would
     // make the state of every request larger.
     match &route.action {

@@ -6,6 +6,7 @@
 pub mod core;
 pub mod options;
 pub mod proxy;
+pub mod undelivered;
 pub mod worker;
 
 pub mod body;

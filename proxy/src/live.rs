@@ -1,5 +1,6 @@
 //! What a request meets: parsed, immutable, shared by every core. After `Live::parse` nothing in it is malformed.
 
+pub mod api_key;
 pub mod aws;
 pub mod backend;
 pub mod canary;
@@ -32,6 +33,8 @@ pub struct Live {
     /// In the order of their keys.
     pub stages: Vec<Arc<Stage>>,
     pub hosts: host::Hosts,
+    /// Who may call where an API key is asked for.
+    pub callers: Arc<api_key::Callers>,
 }
 
 /// A stage that shall be live.
@@ -59,13 +62,15 @@ impl Live {
     /// Parses a set of bundles. A stage whose bundle has the digest it had before is taken over from
     /// `previous` as it is. What is broken is told for all that is served, taken over or not.
     pub fn parse(set: &BundleSet, previous: &Self) -> (Self, Vec<Broken>) {
-        Self::update(set.stages.iter().map(Offered::Bundle), &set.hosts, previous)
+        let callers = api_key::Offer { plans: &set.plans, keys: &set.keys };
+        Self::update(set.stages.iter().map(Offered::Bundle), &set.hosts, callers, previous)
     }
 
     /// The same, from stages that need not bring what is live already.
     pub fn update<'a>(
         stages: impl Iterator<Item = Offered<'a>>,
         hosts: &[Stamped<HostBundle>],
+        callers: api_key::Offer<'_>,
         previous: &Self,
     ) -> (Self, Vec<Broken>) {
         let known: HashMap<&StageKey, &Arc<Stage>> = previous.stages.iter().map(|stage| (&stage.key, stage)).collect();
@@ -84,7 +89,8 @@ impl Live {
         let same_places = stages.len() == previous.stages.len()
             && stages.iter().zip(&previous.stages).all(|(stage, before)| stage.key == before.key);
         let hosts = host::Hosts::parse(hosts, &stages, same_places.then_some(&previous.hosts), &mut broken);
-        (Self { stages, hosts }, broken)
+        let callers = api_key::Callers::parse(callers, &previous.callers);
+        (Self { stages, hosts, callers }, broken)
     }
 }
 

@@ -6,19 +6,20 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bundle::{BundleSet, HostBundle, Stamped};
 use tokio::sync::Semaphore;
-use tokio_rustls::TlsAcceptor;
 
-use crate::accept::{listener, tls};
+use crate::accept::listener;
+use crate::accept::tls::Tls;
 use crate::admin::{self, AdminHandle, RejectedBundle, ReportedFinding};
 use crate::core::Core;
-use crate::live::{Broken, Live, Offered};
+use crate::live::{Broken, Live, Offered, api_key};
 use crate::observe::log::AccessLog;
 use crate::options::Options;
+use crate::undelivered::Undelivered;
 use crate::worker::{self, Peer, Setup};
 
 /// What all cores share. Read on the hot path: only `generation`.
@@ -35,6 +36,8 @@ pub struct Shared {
     pub status: admin::Status,
     /// Places for those who wait for a change.
     pub polls: Semaphore,
+    /// What the kernel still has for clients; known only while draining.
+    pub undelivered: Undelivered,
 }
 
 impl Default for Shared {
@@ -47,6 +50,7 @@ impl Default for Shared {
             access_log: AccessLog::off(),
             status: Default::default(),
             polls: Semaphore::new(admin::MAX_POLLS),
+            undelivered: Undelivered::default(),
         }
     }
 }
@@ -67,6 +71,9 @@ pub struct Proxy {
     threads: Vec<JoinHandle<()>>,
     admin: Option<AdminHandle>,
 }
+
+/// How often it is looked whether everything is done.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// How long the last lines of the access log may take.
 const LAST_LINES: Duration = Duration::from_secs(2);
@@ -121,7 +128,7 @@ impl Proxy {
         let access_log = if options.access_log { AccessLog::stdout()? } else { AccessLog::off() };
         let shared = Arc::new(Shared { access_log, ..Shared::default() });
         shared.metrics.register(Box::new(options.egress.refused().clone()));
-        let tls = TlsAcceptor::from(tls::server_config(&options, &shared)?);
+        let tls = Arc::new(Tls::new(&options, &shared)?);
         let (peers, mail): (Vec<_>, Vec<_>) = https.iter().map(|_| Peer::new()).unzip();
         let peers: Arc<[Peer]> = peers.into();
         let mut threads = Vec::with_capacity(workers);
@@ -132,7 +139,7 @@ impl Proxy {
                 redirect: redirects.pop(),
                 mail,
                 peers: Arc::clone(&peers),
-                tls: tls.clone(),
+                tls: Arc::clone(&tls),
                 https_port: address.port(),
             };
             let (options, shared) = (Arc::clone(&options), Arc::clone(&shared));
@@ -165,12 +172,18 @@ impl Proxy {
 
     /// Makes a set of bundles live. Startup is the first load.
     pub fn load(&self, set: &BundleSet) -> LoadReport {
-        self.offer(set.stages.iter().map(Offered::Bundle), &set.hosts)
+        let callers = api_key::Offer { plans: &set.plans, keys: &set.keys };
+        self.offer(set.stages.iter().map(Offered::Bundle), &set.hosts, callers)
     }
 
     /// Makes live what is offered: all of it, and nothing else.
-    pub fn offer<'a>(&self, stages: impl Iterator<Item = Offered<'a>>, hosts: &[Stamped<HostBundle>]) -> LoadReport {
-        let (live, broken) = Live::update(stages, hosts, &self.shared.live.load());
+    pub fn offer<'a>(
+        &self,
+        stages: impl Iterator<Item = Offered<'a>>,
+        hosts: &[Stamped<HostBundle>],
+        callers: api_key::Offer<'_>,
+    ) -> LoadReport {
+        let (live, broken) = Live::update(stages, hosts, callers, &self.shared.live.load());
         let routes = live.stages.iter().map(|stage| stage.routes.len()).sum();
         self.shared.metrics.loaded(&live);
         let live = Arc::new(live);
@@ -203,13 +216,23 @@ impl Proxy {
 
     /// Stops accepting, lets requests in flight finish for at most `grace`, and ends. Blocks.
     pub fn drain(self, grace: Duration) {
+        let end = Instant::now() + grace;
         self.leave();
         for peer in self.peers.iter() {
             peer.drain(grace);
         }
+        let undelivered = &self.shared.undelivered;
+        while !self.threads.iter().all(JoinHandle::is_finished) {
+            undelivered.look(self.https.port());
+            std::thread::sleep(LOOK);
+        }
         for thread in self.threads {
             // A worker that panicked has nothing left to drain.
             drop(thread.join());
+        }
+        // A pod's network goes with its process, and what the kernel still has for a slow client goes with it.
+        while Instant::now() < end && undelivered.look(self.https.port()) {
+            std::thread::sleep(LOOK);
         }
         self.shared.access_log.close(LAST_LINES);
         if let Some(admin) = self.admin {

@@ -15,6 +15,8 @@ pub enum Rejection {
     NoSuchStage,
     /// No such resource or verb on a REST API. 403 `Missing Authentication Token`.
     NoSuchMethod,
+    /// No API key, or one that does not open the Stage, and which of that for the log. 403 `Forbidden`.
+    InvalidApiKey(&'static str),
     /// No such route on an HTTP API. 404 `Not Found`.
     NoSuchRoute,
     /// The request asks for other TLS settings than its connection got. 421.

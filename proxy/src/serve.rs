@@ -38,6 +38,6 @@ async fn answer(core: &Rc<Core>, exchange: &mut Exchange) -> Result<Response<Bod
     if reply::cors::is_preflight(exchange) {
         return Ok(reply::cors::preflight(exchange));
     }
-    guard::guard(exchange).await?;
+    guard::guard(core, exchange).await?;
     integrate::integrate(core, exchange).await
 }

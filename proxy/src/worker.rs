@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::runtime::LocalOptions;
+use tokio::sync::mpsc::error::SendError;
 use tokio::sync::{mpsc, watch};
-use tokio_rustls::TlsAcceptor;
 
 use crate::accept::activity::{Clock, Connections, Order};
-use crate::accept::{Way, connection, listener};
+use crate::accept::tls::Tls;
+use crate::accept::{Way, listener};
 use crate::core::Core;
 use crate::observe;
 
@@ -22,7 +23,7 @@ pub struct Worker {
     pub core: Rc<Core>,
     pub connections: Rc<Connections>,
     pub clock: Arc<Clock>,
-    pub tls: TlsAcceptor,
+    pub tls: Arc<Tls>,
     /// Where redirects point.
     pub https_port: u16,
     /// How connections of the main port are served.
@@ -52,7 +53,7 @@ pub struct Setup {
     pub redirect: Option<StdListener>,
     pub mail: mpsc::UnboundedReceiver<Mail>,
     pub peers: Arc<[Peer]>,
-    pub tls: TlsAcceptor,
+    pub tls: Arc<Tls>,
     pub https_port: u16,
 }
 
@@ -63,9 +64,15 @@ impl Peer {
         (Self { mailbox, open: AtomicUsize::new(0) }, mail)
     }
 
-    /// Hands a fresh connection over; if the worker has ended, the client sees it closed.
-    pub fn hand_over(&self, stream: StdStream, peer: SocketAddr) {
-        drop(self.mailbox.send(Mail::Connection(stream, peer)));
+    /// Hands a fresh connection over.
+    ///
+    /// # Errors
+    /// When the worker has ended: the connection comes back.
+    pub fn hand_over(&self, stream: StdStream, peer: SocketAddr) -> Result<(), StdStream> {
+        match self.mailbox.send(Mail::Connection(stream, peer)) {
+            Ok(()) | Err(SendError(Mail::Drain { .. })) => Ok(()),
+            Err(SendError(Mail::Connection(stream, _))) => Err(stream),
+        }
     }
 
     /// Asks the worker to end; one that has ended does not mind.
@@ -83,7 +90,7 @@ const POLLS_BETWEEN_EVENTS: u32 = 128;
 /// # Errors
 /// When the runtime or the core cannot be made.
 pub fn run(setup: Setup, make_core: impl FnOnce() -> io::Result<Rc<Core>>) -> io::Result<()> {
-    let Setup { index: _, https, redirect, mail, peers, tls, https_port } = setup;
+    let Setup { index: _, https, redirect, mut mail, peers, tls, https_port } = setup;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .event_interval(POLLS_BETWEEN_EVENTS)
         .enable_all()
@@ -107,43 +114,50 @@ pub fn run(setup: Setup, make_core: impl FnOnce() -> io::Result<Rc<Core>>) -> io
             )));
         }
         drop(stopped);
-        let grace = work(&worker, mail).await;
+        let grace = work(&worker, &mut mail).await;
         drop(stop);
         for task in accepting {
             // A loop that panicked has nothing more to accept.
             drop(task.await);
         }
-        drain(&worker, grace).await;
+        drain(&worker, mail, grace).await;
         flush(&worker).await;
         Ok(())
     })
 }
 
 /// Serves what other workers hand over, until asked to drain.
-async fn work(worker: &Rc<Worker>, mut mail: mpsc::UnboundedReceiver<Mail>) -> Duration {
+async fn work(worker: &Rc<Worker>, mail: &mut mpsc::UnboundedReceiver<Mail>) -> Duration {
     while let Some(mail) = mail.recv().await {
         match mail {
-            Mail::Connection(stream, peer) => match TcpStream::from_std(stream) {
-                Ok(stream) => connection::spawn(worker, stream, peer, worker.way),
-                Err(error) => tracing::warn!(%error, "cannot take over a connection"),
-            },
+            Mail::Connection(stream, peer) => listener::take_over(worker, stream, peer, worker.way),
             Mail::Drain { grace } => return grace,
         }
     }
     Duration::ZERO
 }
 
-/// How long a connection that has never asked anything is waited for while draining.
-const DRAIN_IDLE: Duration = Duration::from_secs(1);
+/// How long a client that has connected and not asked anything yet is waited for while draining.
+const FIRST_REQUEST: Duration = Duration::from_secs(2);
 
 /// Waits until every connection has finished what it was doing, or until the grace is over.
-async fn drain(worker: &Worker, grace: Duration) {
+async fn drain(worker: &Rc<Worker>, mut mail: mpsc::UnboundedReceiver<Mail>, grace: Duration) {
     let began = Instant::now();
-    worker.connections.order_all(Order::Leave, false);
-    while worker.connections.open() > 0 && began.elapsed() < grace {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        if began.elapsed() > DRAIN_IDLE {
-            worker.connections.order_all(Order::Close, true);
+    while began.elapsed() < grace {
+        // Others accept a little longer, and may have handed over what they accepted before.
+        while let Ok(mail) = mail.try_recv() {
+            if let Mail::Connection(stream, peer) = mail {
+                listener::take_over(worker, stream, peer, worker.way);
+            }
+        }
+        worker.connections.order_all(if began.elapsed() < FIRST_REQUEST { Order::Leave } else { Order::Hurry });
+        if worker.connections.open() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        } else if mail.is_closed() {
+            return;
+        } else {
+            // Once more, for what came before this: from now on everybody keeps what he accepts.
+            mail.close();
         }
     }
 }

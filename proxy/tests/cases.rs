@@ -2,14 +2,15 @@
 //!
 //! A case file has `routes` (each `resource`, `verb` and one of `mock`: the body of a 200, `backend`: `echo`,
 //! `http_proxy`: a URI with `ECHO` for the backend, `action`: as the bundle has it), or `stages` and `hosts` in the bundle's own
-//! form, and `steps`: `send` (request line), `headers`, `body`, `host`, then `status`, `json`, `body`, `answer` (headers; `null` is
+//! form, `plans` and `keys`, and `steps`: `send` (request line), `headers`, `body`, `host`, then `status`, `json`, `body`, `answer` (headers; `null` is
 //! absent), `saw` (part of what the backend got).
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use bundle::BundleSet;
+use bundle::{ApiKey, BundleSet, KeyDigest, KeyShard, KeysBundle, PlanBundle, PlanKey, Stamped};
 use serde_json::{Value, json};
 use support::backend::Echo;
 use support::{Gateway, everywhere, stage};
@@ -56,16 +57,36 @@ fn bundles(case: &Value, echo: &Echo) -> BundleSet {
                 .as_array()
                 .expect("stages")
                 .iter()
-                .map(|stage| bundle::Stamped::new(whole(stage)))
+                .map(|stage| Stamped::new(whole(stage)))
                 .collect(),
             hosts: serde_json::from_value::<Vec<_>>(hosts.clone())
                 .expect("hosts")
                 .into_iter()
-                .map(bundle::Stamped::new)
+                .map(Stamped::new)
                 .collect(),
+            ..BundleSet::default()
         };
     }
-    everywhere(vec![whole(&filled)])
+    let (plans, keys) = callers(&filled);
+    BundleSet { plans, keys, ..everywhere(vec![whole(&filled)]) }
+}
+
+/// `plans` (the names of their Stages) and `keys` (`key`, `id`, `plans`).
+fn callers(case: &Value) -> (Vec<Stamped<PlanBundle>>, Vec<Stamped<KeysBundle>>) {
+    let namespace = || "default".to_owned();
+    let plan = |(name, stages): (&String, &Value)| {
+        let key = PlanKey { namespace: namespace(), name: name.clone() };
+        let stages = serde_json::from_value(stages.clone()).expect("names of stages");
+        Stamped::new(PlanBundle { key, stages, requires: BTreeSet::new() })
+    };
+    let key = |key: &Value| {
+        let digest = KeyDigest::of(key["key"].as_str().expect("a key").as_bytes());
+        let plans = serde_json::from_value(key["plans"].clone()).expect("names of plans");
+        (digest, ApiKey { id: key["id"].as_str().expect("an id").to_owned(), plans, requires: BTreeSet::new() })
+    };
+    let shard = KeyShard { namespace: namespace(), prefix: String::new() };
+    let keys = KeysBundle { shard, keys: case["keys"].as_array().into_iter().flatten().map(key).collect() };
+    (case["plans"].as_object().into_iter().flatten().map(plan).collect(), vec![Stamped::new(keys)])
 }
 
 fn whole(case: &Value) -> bundle::StageBundle {

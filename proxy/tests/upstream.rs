@@ -141,6 +141,37 @@ fn an_upgrade_that_is_refused_is_an_answer_like_any_other() {
     assert_eq!((answer.status, answer.text().as_str()), (403, "no"));
 }
 
+/// Behind `h2c` a client would speak to the backend as it likes, past every route and guard.
+#[test]
+fn only_websocket_leaves_http() {
+    let (tell, told) = mpsc::channel();
+    let address = server(move |mut stream| {
+        let seen = head(&mut stream);
+        let answer = match seen.contains("upgrade: websocket") {
+            true => "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+            false => "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok",
+        };
+        tell.send(seen).expect("the test waits");
+        stream.write_all(answer.as_bytes()).expect("sent");
+    });
+    let gateway = Gateway::start();
+    gateway.load(&backend(address, 100));
+    for (connection, protocol, status) in
+        [("Upgrade, HTTP2-Settings", "h2c", 200), ("keep-alive", "websocket", 200), ("Upgrade", "websocket", 500)]
+    {
+        let mut client = gateway.connect("localhost");
+        let request = format!(
+            "GET /prod/chat HTTP/1.1\r\nHost: localhost\r\nConnection: {connection}\r\nUpgrade: {protocol}\r\n\
+             HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\n"
+        );
+        client.send(request.as_bytes()).expect("sent");
+        assert_eq!(client.answer(false).expect("answered").status, status, "{connection} {protocol}");
+        let seen = told.recv().expect("asked");
+        assert_eq!(seen.contains("upgrade"), status != 200, "{seen}");
+        assert!(!seen.contains("http2-settings"), "{seen}");
+    }
+}
+
 #[test]
 fn an_upload_without_a_length_is_cut_at_the_limit() {
     let address = server(|mut stream| {

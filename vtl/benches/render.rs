@@ -94,6 +94,10 @@ fn scope(body: &str) -> Scope<'_> {
 }
 
 fn median(what: &str, mut run: impl FnMut()) {
+    // As with other benches, a word on the command line selects: `cargo bench -p stagegate-vtl -- fields`.
+    if std::env::args().skip(1).any(|word| !word.starts_with('-') && !what.contains(&word)) {
+        return;
+    }
     let mut times: Vec<f64> = (0..200)
         .map(|_| {
             let start = Instant::now();

@@ -17,13 +17,21 @@ pub(crate) enum Node {
     Text(Box<str>),
     Reference(Reference),
     Set { target: Reference, value: Expr },
-    If { arms: Vec<(Expr, Block)>, otherwise: Block },
+    If { arms: Vec<Arm>, otherwise: Block },
     Foreach { variable: Slot, over: Expr, body: Block, at: u32 },
     Define { variable: Slot, body: Arc<Block> },
     Call(Call),
     Evaluate { source: Expr, at: u32 },
     Break,
     Stop,
+}
+
+/// `#if` or `#elseif` with what it guards.
+#[derive(Debug)]
+pub(crate) struct Arm {
+    pub(crate) condition: Expr,
+    pub(crate) block: Block,
+    pub(crate) at: u32,
 }
 
 /// `#name(arguments)`, which is a macro or, if there is none of that name, plain text.

@@ -25,8 +25,14 @@ pub fn parse(text: &str) -> Result<Value, JsonError> {
 
 /// The same; strings of the result share the text instead of copying from it.
 pub(crate) fn parse_shared(text: &Rc<Box<str>>) -> Result<Value, JsonError> {
-    let mut reader =
-        Reader { text, bytes: text.as_bytes(), at: 0, items: Vec::with_capacity(16), members: Vec::with_capacity(16) };
+    let mut reader = Reader {
+        text,
+        bytes: text.as_bytes(),
+        at: 0,
+        items: Vec::with_capacity(16),
+        members: Vec::with_capacity(16),
+        unescaped: String::new(),
+    };
     reader.skip_blanks();
     if reader.peek().is_none() {
         return Ok(Value::from_static(""));
@@ -45,6 +51,8 @@ struct Reader<'a> {
     /// value returned is a value copied several times.
     items: Vec<Value>,
     members: Vec<(Value, Value)>,
+    /// The text with escapes being read: one buffer for all of them.
+    unescaped: String,
 }
 
 /// Where a value goes.
@@ -88,18 +96,15 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads a value to its place.
+    /// Reads a value to its place. Only containers cost a call.
+    #[inline(always)]
     fn value(&mut self, place: Place, stops: &[u8], depth: u32) -> Result<(), JsonError> {
-        if depth > DEPTH {
-            let message = format!("Maximum nesting depth of {DEPTH} reached at position {}.", self.at);
-            return Err(JsonError(message.into()));
-        }
         self.skip_blanks();
         match self.peek() {
             None => return Err(self.end("EOF")),
             Some(b':' | b'}' | b']') => return Err(self.unexpected()),
-            Some(b'{') => return self.object(place, depth),
-            Some(b'[') => return self.array(place, depth),
+            Some(b'{') => return self.object(place, depth + 1),
+            Some(b'[') => return self.array(place, depth + 1),
             Some(quote @ (b'"' | b'\'')) => match self.plain_quoted(quote) {
                 Some((start, end)) => self.set(place, Value::Str(Text::window(self.text, start, end))),
                 None => {
@@ -115,6 +120,14 @@ impl Reader<'_> {
                     self.set(place, value);
                 }
             },
+        }
+        Ok(())
+    }
+
+    fn enter(&self, depth: u32) -> Result<(), JsonError> {
+        if depth > DEPTH {
+            let message = format!("Maximum nesting depth of {DEPTH} reached at position {}.", self.at);
+            return Err(JsonError(message.into()));
         }
         Ok(())
     }
@@ -154,7 +167,9 @@ impl Reader<'_> {
         Some(value)
     }
 
+    #[inline(never)]
     fn object(&mut self, place: Place, depth: u32) -> Result<(), JsonError> {
+        self.enter(depth)?;
         self.at += 1;
         let own = self.members.len();
         loop {
@@ -191,7 +206,7 @@ impl Reader<'_> {
                 Some(b':') => self.at += 1,
                 Some(_) => return Err(self.unexpected()),
             }
-            self.value(Place::Member, b",}", depth + 1)?;
+            self.value(Place::Member, b",}", depth)?;
             self.skip_blanks();
             match self.peek() {
                 None => return Err(self.end("null")),
@@ -201,7 +216,9 @@ impl Reader<'_> {
         }
     }
 
+    #[inline(never)]
     fn array(&mut self, place: Place, depth: u32) -> Result<(), JsonError> {
+        self.enter(depth)?;
         self.at += 1;
         let own = self.items.len();
         loop {
@@ -215,7 +232,7 @@ impl Reader<'_> {
                     return Ok(());
                 }
                 Some(b':' | b'}') => return Err(self.unexpected()),
-                Some(_) => self.value(Place::Item, b",]", depth + 1)?,
+                Some(_) => self.value(Place::Item, b",]", depth)?,
             }
         }
     }
@@ -253,71 +270,56 @@ impl Reader<'_> {
     #[inline]
     fn plain_quoted(&mut self, quote: u8) -> Option<(usize, usize)> {
         let start = self.at + 1;
-        let rest = self.bytes.get(start..)?;
-        let length = rest.iter().position(|c| *c == quote || *c == b'\\')?;
-        if rest[length] != quote {
+        let end = up_to_quote_or_escape(self.bytes, start, quote)?;
+        if self.bytes[end] != quote {
             return None;
         }
-        self.at = start + length + 1;
-        Some((start, start + length))
+        self.at = end + 1;
+        Some((start, end))
     }
 
+    #[inline(never)]
     fn quoted(&mut self, quote: u8) -> Result<Text, JsonError> {
-        let start = self.at + 1;
-        self.at = start;
-        let mut own: Option<String> = None;
-        // Where the part not yet copied to `own` starts.
-        let mut copied = start;
+        self.at += 1;
+        self.unescaped.clear();
         loop {
-            let rest = &self.bytes[self.at..];
-            self.at += rest.iter().position(|c| *c == quote || *c == b'\\').unwrap_or(rest.len());
-            match self.peek() {
-                None => {
-                    self.at += 1;
-                    return Err(self.end("null"));
-                }
-                Some(c) if c == quote => {
-                    let end = self.at;
-                    self.at += 1;
-                    return Ok(match own {
-                        None => Text::window(self.text, start, end),
-                        Some(mut own) => {
-                            own.push_str(&self.text[copied..end]);
-                            own.into()
-                        }
-                    });
-                }
-                Some(b'\\') => {
-                    // What is escaped once is so more than once, and grows from nothing in many steps.
-                    let own = own.get_or_insert_with(|| String::with_capacity(2 * (self.at - start) + 32));
-                    own.push_str(&self.text[copied..self.at]);
-                    self.at += 1;
-                    self.escape(own)?;
-                    copied = self.at;
-                }
-                // Not reached: the search stops at nothing else.
-                Some(_) => self.at += 1,
+            let start = self.at;
+            let Some(end) = up_to_quote_or_escape(self.bytes, start, quote) else {
+                self.at = self.bytes.len() + 1;
+                return Err(self.end("null"));
+            };
+            self.unescaped.push_str(&self.text[start..end]);
+            self.at = end + 1;
+            if self.bytes[end] == quote {
+                return Ok(self.unescaped.as_str().into());
             }
+            self.escape()?;
         }
     }
 
-    fn escape(&mut self, own: &mut String) -> Result<(), JsonError> {
-        let Some(c) = self.text[self.at..].chars().next() else {
+    fn escape(&mut self) -> Result<(), JsonError> {
+        let Some(c) = self.peek() else {
             return Err(self.end("null"));
         };
-        self.at += c.len_utf8();
-        match c {
-            't' => own.push('\t'),
-            'n' => own.push('\n'),
-            'r' => own.push('\r'),
-            'f' => own.push('\u{c}'),
-            'b' => own.push('\u{8}'),
-            '\\' | '/' | '"' | '\'' => own.push(c),
-            'x' => own.push(char::from(self.hex(2)? as u8)),
-            'u' => own.push(self.utf16()?),
-            // An unknown escape vanishes with its letter.
-            _ => {}
-        }
+        self.at += 1;
+        let meant = match c {
+            b't' => '\t',
+            b'n' => '\n',
+            b'r' => '\r',
+            b'f' => '\u{c}',
+            b'b' => '\u{8}',
+            b'\\' | b'/' | b'"' | b'\'' => char::from(c),
+            b'x' => char::from(self.hex(2)? as u8),
+            b'u' => self.utf16()?,
+            // An unknown escape vanishes with its letter, which may have several bytes.
+            _ => {
+                while !self.text.is_char_boundary(self.at) {
+                    self.at += 1;
+                }
+                return Ok(());
+            }
+        };
+        self.unescaped.push(meant);
         Ok(())
     }
 
@@ -346,6 +348,27 @@ impl Reader<'_> {
         // Rust strings cannot hold half a surrogate pair; Java would send it out as `?`.
         Ok(char::from_u32(u32::from(first)).unwrap_or('?'))
     }
+}
+
+/// Where the first quote or backslash from a place on is. Eight bytes are looked at at once: most strings are
+/// short, and their ends are where a processor guesses wrong.
+#[inline]
+fn up_to_quote_or_escape(text: &[u8], from: usize, quote: u8) -> Option<usize> {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGHEST_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
+    // The highest bit of each byte that is zero; above the lowest such byte there may be false ones.
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGHEST_BITS;
+    let mut at = from;
+    while let Some(word) = text.get(at..).and_then(|rest| rest.first_chunk()) {
+        let word = u64::from_le_bytes(*word);
+        let found = zeros(word ^ (ONES * u64::from(quote))) | zeros(word ^ (ONES * u64::from(b'\\')));
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    let rest = text.get(at..)?;
+    Some(at + rest.iter().position(|c| *c == quote || *c == b'\\')?)
 }
 
 /// Digits with a fraction, an exponent or both.

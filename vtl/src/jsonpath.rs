@@ -17,6 +17,8 @@ use crate::value::Value;
 pub struct Path {
     tokens: Vec<Token>,
     definite: bool,
+    /// Nothing but single names and indexes.
+    straight: bool,
 }
 
 /// Why a path does not compile.

@@ -52,7 +52,7 @@ impl Meter {
                 self.steps = left;
                 Ok(())
             }
-            None => Err(Fault::limit("the template takes too many steps", "do less work in loops")),
+            None => Err(too_many_steps()),
         }
     }
 
@@ -87,4 +87,9 @@ impl Meter {
     fn too_long(&self) -> Box<Fault> {
         Fault::limit(format!("the template renders to more than {} bytes", self.output), "render less text")
     }
+}
+
+#[cold]
+fn too_many_steps() -> Box<Fault> {
+    Fault::limit("the template takes too many steps", "do less work in loops")
 }

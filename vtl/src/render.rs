@@ -77,30 +77,34 @@ impl<'r, 'a> Renderer<'r, 'a> {
         self.block(&template.block, out).map(|_| ())
     }
 
+    #[inline]
     fn enter(&mut self) -> Eval<()> {
         self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            return Err(Fault::limit("the template is nested too deep", "call fewer macros inside each other"));
-        }
-        Ok(())
+        if self.depth > MAX_DEPTH { Err(too_deep()) } else { Ok(()) }
     }
 
+    // The rarer nodes are functions apart, so that the loop over the common ones needs little room.
     fn block(&mut self, block: &Block, out: &mut String) -> Eval<Flow> {
+        if block.is_empty() {
+            return Ok(Flow::Go);
+        }
         self.enter()?;
+        // Steps and output are asked for once a block, not once a node: what is printed has its own bound, and
+        // plain text between is no longer than the template.
+        self.meter.step(block.len() as u64)?;
         let mut flow = Flow::Go;
         for node in block {
             flow = self.node(node, out)?;
-            self.meter.output(out.len())?;
             if flow != Flow::Go {
                 break;
             }
         }
+        self.meter.output(out.len())?;
         self.depth -= 1;
         Ok(flow)
     }
 
     fn node(&mut self, node: &Node, out: &mut String) -> Eval<Flow> {
-        self.meter.step(1)?;
         match node {
             Node::Text(text) => out.push_str(text),
             Node::Reference(reference) => {
@@ -111,9 +115,9 @@ impl<'r, 'a> Renderer<'r, 'a> {
                 self.assign(target, value).map_err(|fault| fault.at(target.at))?;
             }
             Node::If { arms, otherwise } => {
-                for (condition, block) in arms {
-                    if self.holds(condition)? {
-                        return self.block(block, out);
+                for arm in arms {
+                    if self.holds(&arm.condition).map_err(|fault| fault.at(arm.at))? {
+                        return self.block(&arm.block, out);
                     }
                 }
                 return self.block(otherwise, out);
@@ -143,6 +147,7 @@ impl<'r, 'a> Renderer<'r, 'a> {
         }
     }
 
+    #[inline(never)]
     fn foreach(&mut self, slot: Slot, over: &Expr, body: &Block, out: &mut String) -> Eval<Flow> {
         let over = self.value(over)?;
         let length = match &over {
@@ -167,6 +172,8 @@ impl<'r, 'a> Renderer<'r, 'a> {
                 _ => None,
             };
             let Some(item) = item else { break };
+            // Its body may be empty, and as such cost nothing.
+            self.meter.step(1)?;
             self.set(slot, Variable::Value(item));
             if let Some(current) = self.loops.last_mut() {
                 current.index = index;
@@ -181,6 +188,7 @@ impl<'r, 'a> Renderer<'r, 'a> {
         Ok(if flow == Flow::Stop { Flow::Stop } else { Flow::Go })
     }
 
+    #[inline(never)]
     fn call(&mut self, call: &Call, out: &mut String) -> Eval<Flow> {
         let template = self.template;
         let evaluated: Arc<Macro>;
@@ -237,6 +245,7 @@ impl<'r, 'a> Renderer<'r, 'a> {
     }
 
     /// `#evaluate`: parses a text now and renders it here.
+    #[inline(never)]
     fn evaluate(&mut self, source: &Expr, at: u32, out: &mut String) -> Eval<Flow> {
         let mut flow = || {
             let source = self.value(source)?;
@@ -270,4 +279,9 @@ impl<'r, 'a> Renderer<'r, 'a> {
         self.meter.scratch(text.len())?;
         Ok(text.into())
     }
+}
+
+#[cold]
+fn too_deep() -> Box<Fault> {
+    Fault::limit("the template is nested too deep", "call fewer macros inside each other")
 }

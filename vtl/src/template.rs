@@ -96,7 +96,7 @@ impl Template {
         if let Some(text) = self.as_plain() {
             return Ok(text.to_owned());
         }
-        let mut out = String::with_capacity(self.source.len());
+        let mut out = String::with_capacity(2 * self.source.len());
         let result = Renderer::new(self, scope, limits).run(&mut out);
         result.map(|()| out).map_err(|fault| fault.locate(&self.name, &self.source))
     }

@@ -15,7 +15,7 @@ enum Repr {
     Static(&'static str),
     Shared(Rc<str>),
     /// A thin pointer, so that a `Text` takes three words.
-    /// Both ends in one word: halves written apart and read together would stall the processor.
+    /// Start and length in one word: halves written apart and read together would stall the processor.
     Window {
         whole: Rc<Box<str>>,
         span: u64,
@@ -29,11 +29,11 @@ impl Text {
     }
 
     /// The part of `whole` between two byte offsets. Falls back to a copy where a window cannot say it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn window(whole: &Rc<Box<str>>, start: usize, end: usize) -> Self {
         // `start` is not beyond `end`.
         if end <= u32::MAX as usize {
-            Text(Repr::Window { whole: Rc::clone(whole), span: (start as u64) << 32 | end as u64 })
+            Text(Repr::Window { whole: Rc::clone(whole), span: (start as u64) << 32 | (end - start) as u64 })
         } else {
             Text::from(&whole[start..end])
         }
@@ -44,13 +44,20 @@ impl Text {
         match &self.0 {
             Repr::Static(text) => text.len(),
             Repr::Shared(text) => text.len(),
-            Repr::Window { span, .. } => bounds(*span).len(),
+            Repr::Window { span, .. } => (*span & LENGTH) as usize,
         }
     }
 
     /// Are these its characters? Cheaper than comparing strings, since most differ in length.
     pub(crate) fn is(&self, other: &str) -> bool {
         self.size() == other.len() && self.as_bytes() == other.as_bytes()
+    }
+
+    /// A number that differs for most texts that differ.
+    pub(crate) fn mark(&self) -> u32 {
+        let bytes = self.as_bytes();
+        let end = |byte: Option<&u8>| byte.map_or(0, |byte| u32::from(*byte));
+        bytes.len() as u32 * 7 + end(bytes.first()) * 5 + end(bytes.last())
     }
 
     /// The bytes; unlike the characters they need no look at where characters start.
@@ -72,8 +79,11 @@ impl Text {
     }
 }
 
+const LENGTH: u64 = 0xffff_ffff;
+
 fn bounds(span: u64) -> Range<usize> {
-    (span >> 32) as usize..(span & 0xffff_ffff) as usize
+    let start = (span >> 32) as usize;
+    start..start + (span & LENGTH) as usize
 }
 
 impl Deref for Text {

@@ -42,7 +42,7 @@ pub(crate) fn call(name: &str, argument: &Value, meter: &mut Meter) -> Eval<Valu
     // Escapes make a text up to six times as long.
     meter.scratch(text.len())?;
     let made = match name {
-        "escapeJavaScript" if text.bytes().all(needs_no_escape) => return Ok(Value::Str(text)),
+        "escapeJavaScript" if !text.bytes().any(|c| NEEDS_ESCAPE[usize::from(c)]) => return Ok(Value::Str(text)),
         "escapeJavaScript" => {
             let mut escaped = String::with_capacity(text.len() + 16);
             escape_java_script(&text, &mut escaped);
@@ -85,32 +85,38 @@ fn base64_decode(text: &str) -> Eval<String> {
     }
 }
 
-fn needs_no_escape(c: u8) -> bool {
-    matches!(c, b' '..=b'~') && !matches!(c, b'"' | b'\'' | b'\\' | b'/')
-}
+/// By byte; those of characters beyond ASCII need one.
+const NEEDS_ESCAPE: [bool; 256] = {
+    let mut needs = [true; 256];
+    let mut c = b' ';
+    while c <= b'~' {
+        needs[c as usize] = matches!(c, b'"' | b'\'' | b'\\' | b'/');
+        c += 1;
+    }
+    needs
+};
 
 /// `StringEscapeUtils.escapeJavaScript` of commons-lang 2, which also escapes `'` and `/`. The guide tells
 /// users to undo the former, since JSON has no `\'`.
 pub(crate) fn escape_java_script(text: &str, out: &mut String) {
-    let mut done = 0;
-    for (at, c) in text.char_indices() {
-        if u8::try_from(c).is_ok_and(needs_no_escape) {
-            continue;
-        }
-        out.push_str(&text[done..at]);
-        done = at + c.len_utf8();
-        match c {
-            '"' => out.push_str("\\\""),
-            '\'' => out.push_str("\\'"),
-            '\\' => out.push_str("\\\\"),
-            '/' => out.push_str("\\/"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            '\u{7f}' => out.push(c),
-            c => {
+    let mut rest = text;
+    while let Some(at) = rest.bytes().position(|c| NEEDS_ESCAPE[usize::from(c)]) {
+        let (plain, special) = rest.split_at(at);
+        out.push_str(plain);
+        let mut chars = special.chars();
+        match chars.next() {
+            None => {}
+            Some('"') => out.push_str("\\\""),
+            Some('\'') => out.push_str("\\'"),
+            Some('\\') => out.push_str("\\\\"),
+            Some('/') => out.push_str("\\/"),
+            Some('\n') => out.push_str("\\n"),
+            Some('\r') => out.push_str("\\r"),
+            Some('\t') => out.push_str("\\t"),
+            Some('\u{8}') => out.push_str("\\b"),
+            Some('\u{c}') => out.push_str("\\f"),
+            Some('\u{7f}') => out.push('\u{7f}'),
+            Some(c) => {
                 for unit in c.encode_utf16(&mut [0; 2]) {
                     out.push_str("\\u");
                     for shift in [12, 8, 4, 0] {
@@ -119,6 +125,7 @@ pub(crate) fn escape_java_script(text: &str, out: &mut String) {
                 }
             }
         }
+        rest = chars.as_str();
     }
-    out.push_str(&text[done..]);
+    out.push_str(rest);
 }

@@ -41,17 +41,7 @@ fn table(stage: &Stage) -> String {
             description.clone().unwrap_or_default(),
         ]);
     }
-    let mut out = String::new();
-    for row in &rows {
-        let mut line = String::new();
-        for (column, cell) in row.iter().enumerate() {
-            let width = rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-            line.push_str(&format!("{cell:width$}  "));
-        }
-        out.push_str(line.trim_end());
-        out.push('\n');
-    }
-    out
+    super::table(&rows)
 }
 
 /// What of the Stage's traffic a deployment gets.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use compile::world::ApiKeys;
 use compile::{ObjectKey, World};
 use crds::reference_grant::ReferenceGrant;
 use crds::{ApiDefinition, Stage, UsagePlan};
@@ -98,7 +99,12 @@ impl Object {
             Self::ApiDefinition(object) => drop(world.api_definitions.insert(at, Arc::clone(object))),
             Self::Stage(object) => drop(world.stages.insert(at, Arc::clone(object))),
             Self::UsagePlan(object) => drop(world.usage_plans.insert(at, Arc::clone(object))),
-            Self::Secret(object) => drop(world.secrets.insert(at, Arc::clone(object))),
+            Self::Secret(object) => {
+                if let Some(keys) = ApiKeys::read(object) {
+                    world.api_keys.insert(at.clone(), Arc::new(keys));
+                }
+                world.secrets.insert(at, Arc::clone(object));
+            }
             Self::ConfigMap(object) => drop(world.config_maps.insert(at, Arc::clone(object))),
             Self::ReferenceGrant(object) => drop(world.reference_grants.insert(at, Arc::clone(object))),
         }

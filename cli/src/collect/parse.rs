@@ -200,11 +200,15 @@ fn manifest(kind: Kind, mut value: Value, site: Site) -> Found {
     let namespace = text(&value, "/metadata/namespace").unwrap_or_else(|| "default".to_owned());
     let key = name.map(|name| Key { kind, namespace, name });
     let object = key.as_ref().map(ToString::to_string);
-    let fault = |pointer: &str, reason: &str, message: &str, help: Option<String>| Diagnostic {
-        object: object.clone(),
-        pointer: Some(pointer.to_owned()),
-        help,
-        ..plain(Level::Error, reason, message, Some(site.place(pointer)))
+    let fault = |pointer: &str, reason: &str, message: &str, help: Option<String>| {
+        let (mut place, mut message) = (site.place(pointer), message);
+        if kind == Kind::Secret {
+            // What stands there may be what must not be shown.
+            place.snippet.clear();
+            message = message.split_once(", found").map_or(message, |(wanted, _)| wanted);
+        }
+        let (object, pointer) = (object.clone(), Some(pointer.to_owned()));
+        Diagnostic { object, pointer, help, ..plain(Level::Error, reason, message, Some(place)) }
     };
     let mut diagnostics = Vec::new();
     if let Some(key) = &key {

@@ -79,7 +79,12 @@ impl Places {
             Severity::Error => Level::Error,
             Severity::Warning => Level::Warning,
         };
-        let mut diagnostic = plain(level, reason.as_str(), message, self.place(finding, origin));
+        let mut place = self.place(finding, origin);
+        if let Some(place) = place.as_mut().filter(|_| object.kind == Kind::Secret.as_str()) {
+            // What stands there may be what must not be shown.
+            place.snippet.clear();
+        }
+        let mut diagnostic = plain(level, reason.as_str(), message, place);
         diagnostic.object = Some(object.to_string());
         diagnostic.pointer = Some(pointer.clone());
         diagnostic.help = help.clone();

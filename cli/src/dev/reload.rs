@@ -105,7 +105,9 @@ impl Reloader {
         }
         (self.units, self.kept) = (memo, kept);
         let units = self.serve(&compiled, &world);
-        let linked = compile::link(units.iter().map(|unit| &**unit), &self.gateway, &world.reference_grants);
+        let callers = compile::callers(&world, &self.gateway);
+        let served = units.iter().map(|unit| &**unit);
+        let linked = compile::link(served, callers, &self.gateway, &world.reference_grants);
         describe(&compiled, &attached, &linked.findings, &places, &mut diagnostics);
         print::in_order(&mut diagnostics);
         let changed = self.set != linked.set;

@@ -257,6 +257,15 @@ impl Client {
         read_response(&mut self.stream)
     }
 
+    /// A request with headers of its own.
+    pub(crate) fn get_with(&mut self, host: &str, path: &str, headers: &[(&str, &str)]) -> std::io::Result<Response> {
+        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let stream = self.stream.get_mut();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n")?;
+        stream.flush()?;
+        read_response(&mut self.stream)
+    }
+
     pub(crate) fn send(&mut self, host: &str, path: &str) -> std::io::Result<()> {
         let stream = self.stream.get_mut();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n")?;

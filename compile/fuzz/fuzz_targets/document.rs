@@ -19,7 +19,7 @@ fuzz_target!(|text: &str| {
         let decoded: bundle::StageBundle = bundle::decode(&encoded).expect("and read");
         assert!(decoded == **bundle);
     }
-    link([&unit], &Gateway::dev(), &Default::default());
+    link([&unit], Default::default(), &Gateway::dev(), &Default::default());
     if let Some(root) = value.as_object_mut() {
         root.insert("x-amazon-apigateway-policy".to_owned(), serde_json::json!({"Statement": []}));
         let refused = |route: &bundle::route::Route| matches!(route.action, bundle::route::Action::Refuse(_));
@@ -35,7 +35,9 @@ fn compile(document: serde_json::Value) -> compile::Unit {
         created: None,
         deployment: 1,
         contract: std::sync::Arc::new(Contract::of(ObjectKey::new("default", "api"), None, document)),
+        canary: Default::default(),
         certificates: Default::default(),
+        client_cas: Default::default(),
         access_key: None,
         account_id: "123456789012".to_owned(),
         region: "eu-west-1".to_owned(),

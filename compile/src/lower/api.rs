@@ -170,8 +170,8 @@ fn routes(root: &Node<'_>, context: &mut Context<'_>, findings: &mut Findings) -
     let mut routes = Routes::default();
     for item in prepared {
         for operation in &item.operations {
-            let (action, validation) = lower_operation(operation, &item, context, findings);
-            routes.add(operation, &item, action, validation, findings);
+            let lowered = lower_operation(operation, &item, context, findings);
+            routes.add(operation, &item, lowered, findings);
         }
     }
     usable.then(|| routes.into_sorted())
@@ -192,12 +192,20 @@ fn default_route<'d>(node: &Node<'d>, operations: &[Operation<'d>]) -> Prepared<
     Prepared { template: Template::default_route(), node: node.clone(), operations, amazon: true, refusal: None }
 }
 
+/// What becomes of an operation.
+struct Lowered {
+    action: Action,
+    /// Guards that the proxy enforces.
+    requires: BTreeSet<String>,
+    validation: Option<Validation>,
+}
+
 fn lower_operation(
     operation: &Operation<'_>,
     item: &Prepared<'_>,
     context: &mut Context<'_>,
     findings: &mut Findings,
-) -> (Action, Option<Validation>) {
+) -> Lowered {
     let mut draft = Draft::new(findings);
     // What refuses the whole path or API; the route's own faults are worth knowing all the same.
     if let Some(refusal) = item.refusal.as_ref().or(context.policy.as_ref()) {
@@ -208,8 +216,9 @@ fn lower_operation(
     } else if operation.node.value.get("$ref").is_some_and(Value::is_string) {
         draft.refuse(Reason::UnresolvedReference, "the operation is a reference to nothing");
     }
-    context.schemes.guard(operation, &mut draft);
+    let mut requires = context.schemes.guard(operation, &mut draft);
     let validation = context.validators.lower(operation, &mut context.models, &mut draft);
+    requires.extend(validation.iter().map(|_| validation::GUARD.to_owned()));
     check_parameters(operation, &item.template, &mut draft);
     let integration = integration::lower(operation, context, &mut draft);
     let action = match (draft.into_refusal(), integration) {
@@ -218,7 +227,7 @@ fn lower_operation(
         // Whoever returns no integration has said why.
         (None, None) => Action::Refuse(refusal(Reason::NoIntegration, "nothing answers here")),
     };
-    (action, validation)
+    Lowered { action, requires, validation }
 }
 
 fn check_parameters(operation: &Operation<'_>, template: &Template, draft: &mut Draft<'_>) {
@@ -235,14 +244,8 @@ fn check_parameters(operation: &Operation<'_>, template: &Template, draft: &mut 
 struct Routes(BTreeMap<(String, Verb), Route>);
 
 impl Routes {
-    fn add(
-        &mut self,
-        operation: &Operation<'_>,
-        item: &Prepared<'_>,
-        action: Action,
-        validation: Option<Validation>,
-        findings: &mut Findings,
-    ) {
+    fn add(&mut self, operation: &Operation<'_>, item: &Prepared<'_>, lowered: Lowered, findings: &mut Findings) {
+        let Lowered { action, requires, validation } = lowered;
         let resource = item.template.resource.clone();
         let key = (item.template.shape(), operation.verb.clone());
         if let Some(known) = self.0.get_mut(&key) {
@@ -258,7 +261,7 @@ impl Routes {
             resource,
             verb: operation.verb.clone(),
             operation: operation_id,
-            requires: validation.iter().map(|_| validation::GUARD.to_owned()).collect(),
+            requires,
             validation,
             action,
         };
@@ -308,18 +311,6 @@ fn compression(root: &Node<'_>, findings: &mut Findings) -> Option<u64> {
 
 /// Settings of the API without a place in routes. Returns whether the default host is served.
 fn settings(root: &Node<'_>, findings: &mut Findings) -> bool {
-    if let Some(source) = root.get("x-amazon-apigateway-api-key-source") {
-        match source.text() {
-            Some(text) if text.eq_ignore_ascii_case("HEADER") => {}
-            Some(text) if text.eq_ignore_ascii_case("AUTHORIZER") => {
-                note(findings, Feature::ApiKeySource, true, &source.pointer);
-            }
-            _ => {
-                let text = "the source of API keys is HEADER or AUTHORIZER";
-                findings.document(Severity::Error, Reason::InvalidEnum, &source.pointer, text);
-            }
-        }
-    }
     let servers = root.get("servers").map(|list| list.items()).unwrap_or_default();
     let mut default_host = true;
     for place in std::iter::once(root.clone()).chain(servers) {

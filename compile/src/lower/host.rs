@@ -1,24 +1,18 @@
 //! Custom hosts of a Stage.
 
-use std::collections::BTreeMap;
-
 use bundle::host::Certificate;
 use crds::stage::Host;
 
 use super::draft::refusal;
 use crate::finding::{Findings, Reason, Severity};
-use crate::support::{Effect, Feature, gap};
 use crate::unit::{HostClaim, TlsSettings};
+use crate::world::StageInputs;
 
 const MAX_HOST: usize = 253;
 const MAX_BASE_PATH: usize = 300;
 
 /// Reads the hosts; those that cannot be are left out.
-pub(super) fn lower(
-    hosts: &[Host],
-    certificates: &BTreeMap<String, Certificate>,
-    findings: &mut Findings,
-) -> Vec<HostClaim> {
+pub(super) fn lower(hosts: &[Host], inputs: &StageInputs, findings: &mut Findings) -> Vec<HostClaim> {
     let mut claims: Vec<HostClaim> = Vec::new();
     for (index, host) in hosts.iter().enumerate() {
         let Host { name, base_path, tls, client_ca } = host;
@@ -40,26 +34,20 @@ pub(super) fn lower(
             findings.object(Severity::Error, Reason::HostConflict, at, text);
             continue;
         }
-        let mut refuse = None;
-        if client_ca.is_some()
-            && let Some(gap) = gap(Feature::ClientCa)
-        {
-            let text = gap.text();
-            findings.object(
-                Severity::Warning,
-                Reason::NotServedYet,
-                format!("{at}/clientCA"),
-                format!("{text}; the host answers 500"),
-            );
-            refuse = (gap.effect == Effect::Refuse).then(|| refusal(Reason::NotServedYet, &text));
-        }
         let settings = TlsSettings {
             certificate: tls.as_ref().map(|tls| tls.secret_name.clone()),
             client_ca: client_ca.as_ref().map(|ca| ca.secret_name.clone()),
         };
-        let certificate = settings.certificate.as_ref().and_then(|name| certificates.get(name)).cloned();
+        // Whoever resolved the Secrets has told what is wrong with one that is not here.
+        let client_ca = settings.client_ca.as_ref().and_then(|name| inputs.client_cas.get(name)).cloned();
+        let unknown = settings.client_ca.as_ref().filter(|_| client_ca.is_none());
+        let refuse = unknown.map(|name| {
+            let text = format!("whose client certificates to trust is not known: see the Secret `{name}`");
+            refusal(Reason::InvalidSecret, &text)
+        });
+        let certificate = settings.certificate.as_ref().and_then(|name| inputs.certificates.get(name)).cloned();
         let certificate = certificate.unwrap_or(Certificate::Local);
-        claims.push(HostClaim { index, host, base_path, certificate, tls: settings, refuse });
+        claims.push(HostClaim { index, host, base_path, certificate, client_ca, tls: settings, refuse });
     }
     claims
 }

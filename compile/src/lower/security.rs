@@ -1,9 +1,9 @@
-//! Who may call: security requirements, authorizers, API keys, IAM. None of it is enforced yet, so a guarded route is
-//! refused; a route is never served without its guard.
+//! Who may call: security requirements, authorizers, API keys, IAM. API keys are enforced; a route with any other guard
+//! is refused. A route is never served without its guard.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::draft::Draft;
+use super::draft::{Draft, note};
 use super::pattern;
 use crate::finding::{Findings, Reason, Severity};
 use crate::read::{Node, Operation};
@@ -16,13 +16,27 @@ const MAX_TTL: u64 = 3_600;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scheme {
     Guard(Feature),
+    /// An API key.
+    ApiKey,
     /// Nothing: a plain scheme, which is the backend's to check.
     Documentation,
     Broken,
 }
 
+/// Where API keys come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum KeySource {
+    /// The header `x-api-key`.
+    Header,
+    /// What an authorizer answers.
+    Authorizer,
+    /// The document says something else.
+    Broken,
+}
+
 /// The security schemes of a document.
 pub(super) struct Schemes<'d> {
+    key_source: KeySource,
     by_name: BTreeMap<&'d str, (Scheme, Node<'d>)>,
     reported: BTreeSet<String>,
 }
@@ -36,12 +50,13 @@ impl<'d> Schemes<'d> {
             let Some(node) = node.resolve() else { continue };
             by_name.insert(name, (scheme(&node, findings), node));
         }
-        Self { by_name, reported: BTreeSet::new() }
+        Self { key_source: key_source(root, findings), by_name, reported: BTreeSet::new() }
     }
 
-    /// Adds the guards of an operation. Alternatives are all asked for, as an import makes of them: a caller who
+    /// Adds the guards of an operation; those that are enforced are returned, by their names. Alternatives are all asked for, as an import makes of them: a caller who
     /// fulfils one would be let in by half of what was written.
-    pub(super) fn guard(&mut self, operation: &Operation<'_>, draft: &mut Draft<'_>) {
+    pub(super) fn guard(&mut self, operation: &Operation<'_>, draft: &mut Draft<'_>) -> BTreeSet<String> {
+        let mut guards = BTreeSet::new();
         if let Some(auth) = operation.node.get("x-amazon-apigateway-auth") {
             match auth.get("type").and_then(|node| node.text()) {
                 Some(text) if text.eq_ignore_ascii_case("NONE") => {}
@@ -51,13 +66,14 @@ impl<'d> Schemes<'d> {
                 }
             }
         }
-        let Some(security) = operation.or_root("security") else { return };
+        let Some(security) = operation.or_root("security") else { return guards };
         if !security.value.is_array() || security.items().iter().any(|item| !item.value.is_object()) {
             draft.error(Reason::Malformed, &security, "`security` is a list of objects");
         }
         for (name, node) in security.items().iter().flat_map(Node::entries) {
             match self.by_name.get(name) {
                 Some((Scheme::Guard(feature), _)) => draft.wants(*feature, &node),
+                Some((Scheme::ApiKey, _)) => self.key_source.guard(&node, &mut guards, draft),
                 Some((Scheme::Documentation, scheme)) => {
                     if self.reported.insert(name.to_owned()) {
                         let text = format!("the gateway does not check `{name}`: the scheme has no authorizer");
@@ -68,12 +84,40 @@ impl<'d> Schemes<'d> {
                     draft.refuse(Reason::InvalidAuthorizer, &format!("the security scheme `{name}` cannot be used"));
                 }
                 // Amazon's own samples use `api_key` without defining it.
-                None if name == "api_key" => draft.wants(Feature::ApiKey, &node),
+                None if name == "api_key" => self.key_source.guard(&node, &mut guards, draft),
                 None => {
                     let text = format!("nobody defines the security scheme `{name}`");
                     draft.error(Reason::UnknownSecurityScheme, &node, text);
                 }
             }
+        }
+        guards
+    }
+}
+
+impl KeySource {
+    /// Asks for an API key, or refuses the route where that could not be checked.
+    fn guard(self, at: &Node<'_>, guards: &mut BTreeSet<String>, draft: &mut Draft<'_>) {
+        match self {
+            Self::Header => drop(guards.insert(bundle::api_key::GUARD.to_owned())),
+            Self::Authorizer => draft.wants(Feature::ApiKeySource, at),
+            Self::Broken => draft.refuse(Reason::InvalidEnum, "where API keys come from cannot be read"),
+        }
+    }
+}
+
+fn key_source(root: &Node<'_>, findings: &mut Findings) -> KeySource {
+    let Some(source) = root.get("x-amazon-apigateway-api-key-source") else { return KeySource::Header };
+    match source.text() {
+        Some(text) if text.eq_ignore_ascii_case("HEADER") => KeySource::Header,
+        Some(text) if text.eq_ignore_ascii_case("AUTHORIZER") => {
+            note(findings, Feature::ApiKeySource, true, &source.pointer);
+            KeySource::Authorizer
+        }
+        _ => {
+            let text = "the source of API keys is HEADER or AUTHORIZER";
+            findings.document(Severity::Error, Reason::InvalidEnum, &source.pointer, text);
+            KeySource::Broken
         }
     }
 }
@@ -96,7 +140,7 @@ fn scheme(node: &Node<'_>, findings: &mut Findings) -> Scheme {
         }
     }
     let key = field("type") == "apiKey" && field("in") == "header" && field("name").eq_ignore_ascii_case("x-api-key");
-    if key { Scheme::Guard(Feature::ApiKey) } else { Scheme::Documentation }
+    if key { Scheme::ApiKey } else { Scheme::Documentation }
 }
 
 /// Checks an authorizer by itself, used or not.

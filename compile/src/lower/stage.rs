@@ -92,7 +92,7 @@ pub(crate) fn lower(inputs: &StageInputs, api: Option<&Api>, findings: &mut Find
         stage_name,
         named,
         gateway: gateway.clone().unwrap_or_else(|| "default".to_owned()),
-        hosts: host::lower(hosts, &inputs.certificates, findings),
+        hosts: host::lower(hosts, inputs, findings),
         variables: variable::lower(variables, "/spec/variables", findings),
         canary_variables,
         account_id: account_id.unwrap_or_else(|| inputs.account_id.clone()),

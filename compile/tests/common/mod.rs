@@ -10,8 +10,10 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use compile::world::ApiKeys;
 use compile::{
-    Attached, Document, Finding, Gateway, Linked, ObjectKey, Unit, World, attach, check_api, compile_stage, link,
+    Attached, Document, Finding, Gateway, Linked, ObjectKey, Unit, World, attach, callers, check_api, compile_stage,
+    link,
 };
 use serde_json::Value;
 
@@ -57,7 +59,13 @@ fn add(world: &mut World, kind: &str, mut value: Value) {
         "ApiDefinition" => drop(world.api_definitions.insert(key, Arc::new(serde_json::from_value(value).unwrap()))),
         "Stage" => drop(world.stages.insert(key, Arc::new(serde_json::from_value(value).unwrap()))),
         "UsagePlan" => drop(world.usage_plans.insert(key, Arc::new(serde_json::from_value(value).unwrap()))),
-        "Secret" => drop(world.secrets.insert(key, Arc::new(serde_json::from_value(value).unwrap()))),
+        "Secret" => {
+            let secret = serde_json::from_value(value).unwrap();
+            if let Some(keys) = ApiKeys::read(&secret) {
+                world.api_keys.insert(key.clone(), Arc::new(keys));
+            }
+            world.secrets.insert(key, Arc::new(secret));
+        }
         "ConfigMap" => drop(world.config_maps.insert(key, Arc::new(serde_json::from_value(value).unwrap()))),
         other => panic!("unexpected kind {other}"),
     }
@@ -76,7 +84,7 @@ pub fn compile(text: &str) -> Outcome {
     let world = world(text);
     let attached = attach(&world, &gateway);
     let units: Vec<_> = attached.stages.iter().map(compile_stage).collect();
-    let linked = link(&units, &gateway, &world.reference_grants);
+    let linked = link(&units, callers(&world, &gateway), &gateway, &world.reference_grants);
     let mut findings = attached.findings.clone();
     findings.extend(units.iter().flat_map(|unit| unit.findings.clone()));
     findings.extend(attached.unused().flat_map(|contract| check_api(contract)));
@@ -91,7 +99,12 @@ impl Outcome {
         let set = &self.linked.set;
         let stages: Vec<_> = set.stages.iter().map(|stage| serde_json::to_value(&**stage).unwrap()).collect();
         let hosts: Vec<_> = set.hosts.iter().map(|host| serde_json::to_value(&**host).unwrap()).collect();
-        serde_json::to_string_pretty(&serde_json::json!({"hosts": hosts, "stages": stages})).unwrap() + "\n"
+        let mut all = serde_json::json!({"hosts": hosts, "stages": stages});
+        if !set.plans.is_empty() {
+            all["plans"] = set.plans.iter().map(|plan| serde_json::to_value(&**plan).unwrap()).collect();
+            all["keys"] = set.keys.iter().map(|keys| serde_json::to_value(&**keys).unwrap()).collect();
+        }
+        serde_json::to_string_pretty(&all).unwrap() + "\n"
     }
 
     pub fn findings_text(&self) -> String {

@@ -5,7 +5,9 @@ use std::pin::pin;
 
 use bundle::object::{GATEWAY_LABEL, INDEX_TYPE, Index};
 use compile::ObjectKey;
+use compile::world::ApiKeys;
 use crds::reference_grant::ReferenceGrant;
+use crds::usage_plan::API_KEY_TYPE;
 use crds::{ApiDefinition, Stage, UsagePlan};
 use futures_util::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod as KubePod, Secret};
@@ -61,6 +63,8 @@ pub enum Change {
     Stage(ObjectKey, Option<Box<Stage>>),
     /// A UsagePlan.
     UsagePlan(ObjectKey, Option<Box<UsagePlan>>),
+    /// A Secret of API keys.
+    ApiKeys(ObjectKey, Option<Box<ApiKeys>>),
     /// A ReferenceGrant.
     ReferenceGrant(ObjectKey, Option<Box<ReferenceGrant>>),
     /// An object that does not parse, and why.
@@ -124,6 +128,7 @@ impl Watches {
             watches.parsed::<UsagePlan>(client, scope, "UsagePlan", events, Change::UsagePlan);
             watches.metadata::<ConfigMap>(client, scope, Kind::ConfigMap, events);
             watches.metadata::<Secret>(client, scope, Kind::Secret, events);
+            watches.api_keys(client, scope, events);
             watches.grants(client, scope, events);
         }
         watches.resources = std::mem::take(&mut watches.tasks);
@@ -210,6 +215,19 @@ impl Watches {
                 Ok(object) => change(key, Some(Box::new(object))),
                 Err(error) => Change::Unreadable(kind, key, error),
             })
+        });
+    }
+
+    /// Watches Secrets of API keys, whose type never changes. The keys are forgotten here.
+    fn api_keys(&mut self, client: &Client, scope: Option<&str>, events: &mpsc::UnboundedSender<Event>) {
+        let api: Api<Secret> = match scope {
+            Some(namespace) => Api::namespaced(client.clone(), namespace),
+            None => Api::all(client.clone()),
+        };
+        let wanted = watcher::Config::default().fields(&format!("type={API_KEY_TYPE}"));
+        let name = format!("API keys in {}", scope.unwrap_or("all namespaces"));
+        self.spawn(name, watcher::watcher(api, wanted), events, |key, secret: Option<Secret>| {
+            Some(Change::ApiKeys(key, secret.as_ref().and_then(ApiKeys::read).map(Box::new)))
         });
     }
 

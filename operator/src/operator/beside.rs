@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::Operator;
 use crate::deliver::{BESIDE, SIDECAR_LABEL, remove};
 use crate::format::unseen;
-use crate::program::stage_object;
+use crate::program::{Program, closed, stage_object};
 
 /// Secrets for sidecars.
 #[derive(Default)]
@@ -61,7 +61,12 @@ impl Operator {
                 let Some(wanted) = self.wanted.get(&object).filter(|wanted| wanted.gateway == gateway.name) else {
                     continue;
                 };
-                let digest = wanted.content.digest().clone();
+                let callers = self.callers_of(&key, &gateway.name);
+                let digests = std::iter::once(wanted).chain(callers.iter().copied());
+                let digests: Vec<_> = digests.map(|wanted| wanted.content.digest()).collect();
+                let claims = self.programs.get(&key).into_iter().flat_map(Program::closed_to_sidecars);
+                let closed: Vec<_> = claims.map(closed).collect();
+                let digest = Digest::of_value(&(digests, &closed));
                 if self.beside.written.get(&key).is_some_and(|(written, _)| *written == digest) {
                     continue;
                 }
@@ -69,7 +74,7 @@ impl Operator {
                     return;
                 }
                 let stage = ObjectKey::new(&key.namespace, &key.name);
-                match wanted.write_beside(&self.client, &stage, unseen(WRITTEN)).await {
+                match wanted.write_beside(&self.client, &stage, &callers, &closed, unseen(WRITTEN)).await {
                     Ok(version) => {
                         self.vitals.writes.with_label_values(&["sidecar"]).inc();
                         self.undelivered.remove(&object);

@@ -10,6 +10,7 @@ use compile::world::api_of;
 use futures_util::stream::{self, StreamExt};
 
 use super::Operator;
+use super::callers::namespace_of;
 use crate::collect::KnownIndex;
 use crate::config::GatewayConfig;
 use crate::deliver::{Content, DeliverError, ReadBackError, Wanted, read_back, remove};
@@ -24,7 +25,7 @@ impl Operator {
     pub(super) fn want_stages(&mut self, dirty: &BTreeSet<ObjectKey>) {
         let stays = |wanted: &Wanted| match &wanted.subject {
             Subject::Stage(key) => self.programs.contains_key(key),
-            Subject::Host(_) => true,
+            Subject::Host(_) | Subject::Plan(_) | Subject::Keys(_) => true,
         };
         let mut wanted = std::mem::take(&mut self.wanted);
         wanted.retain(|_, wanted| stays(wanted));
@@ -51,7 +52,7 @@ impl Operator {
         // A Stage that is another gateway's now may have its bundle in another namespace.
         wanted.retain(|object, wanted| match &wanted.subject {
             Subject::Stage(key) => objects.get(key).is_none_or(|now| now == object),
-            Subject::Host(_) => true,
+            Subject::Host(_) | Subject::Plan(_) | Subject::Keys(_) => true,
         });
         self.wanted = wanted;
     }
@@ -80,7 +81,7 @@ impl Operator {
             }
         }
         self.hosts.bundles = linked;
-        self.wanted.retain(|_, wanted| matches!(wanted.subject, Subject::Stage(_)) || failed.is_some());
+        self.wanted.retain(|_, wanted| !matches!(wanted.subject, Subject::Host(_)) || failed.is_some());
         self.wanted.extend(wanted);
         failed.map_or(Ok(()), Err)
     }
@@ -243,7 +244,7 @@ impl Operator {
     fn blind(&self) -> BTreeSet<StageKey> {
         let stage = |known: &KnownIndex| match &known.index.as_ref()?.subject {
             Subject::Stage(stage) => Some(stage.clone()),
-            Subject::Host(_) => None,
+            Subject::Host(_) | Subject::Plan(_) | Subject::Keys(_) => None,
         };
         let known = self.indexes.values().filter_map(stage).filter(|stage| self.has_stage(stage));
         known.filter(|stage| self.programs.get(stage).is_none_or(|program| program.read_back)).collect()
@@ -269,6 +270,10 @@ impl Operator {
             Subject::Stage(key) => self.programs.get(key).map(|program| program.unit.api.clone()),
             // Any does: hosts are looked at in every pass.
             Subject::Host(_) => self.programs.values().next().map(|program| program.unit.api.clone()),
+            Subject::Plan(_) | Subject::Keys(_) => {
+                self.callers.retry(namespace_of(subject).unwrap_or_default());
+                None
+            }
         };
         if let Some(api) = api {
             self.again.later(api);
@@ -282,6 +287,7 @@ impl Operator {
         let waiting = world.stages.iter().filter(|(key, stage)| self.again.waits(&api_of(key, stage)));
         let waiting = waiting.map(|(key, _)| StageKey { namespace: key.namespace.clone(), name: key.name.clone() });
         let unknown: BTreeSet<StageKey> = waiting.chain(blind.iter().cloned()).collect();
+        let unwritten = self.unwritten_callers();
         let served = |namespace: &str| {
             self.settings.namespaces.is_empty() || self.settings.namespaces.iter().any(|one| one == namespace)
         };
@@ -298,6 +304,10 @@ impl Operator {
                     served(&stage.namespace) && (!self.has_stage(stage) || (settled && moved))
                 }
                 Some(Subject::Host(_)) => !self.hosts_due && !self.wanted.contains_key(key),
+                Some(subject @ (Subject::Plan(_) | Subject::Keys(_))) => {
+                    let namespace = namespace_of(subject).unwrap_or_default();
+                    served(namespace) && !self.wanted.contains_key(key) && !unwritten.contains(namespace)
+                }
                 // Somebody newer wrote it.
                 None => false,
             }
@@ -320,6 +330,10 @@ impl Operator {
                 Ok(()) => self.vitals.writes.with_label_values(&["removal"]).inc(),
                 Err(error) => {
                     tracing::warn!(%key, %error, "a bundle that nobody needs cannot be removed");
+                    // It may let in whom it should no longer.
+                    if let Some(namespace) = known.index.as_ref().and_then(|index| namespace_of(&index.subject)) {
+                        self.callers.retry(namespace);
+                    }
                     continue;
                 }
             }

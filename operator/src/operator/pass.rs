@@ -26,7 +26,7 @@ impl Operator {
     pub(super) async fn pass(&mut self) {
         let (dirty, full) = (std::mem::take(&mut self.dirty), std::mem::take(&mut self.full));
         // A cluster without any API has leftovers to remove all the same.
-        if dirty.is_empty() && !full {
+        if dirty.is_empty() && !full && !self.callers.is_due() {
             return;
         }
         let began = Instant::now();
@@ -48,6 +48,7 @@ impl Operator {
             self.handled.remove(&key);
         }
         self.want_stages(&dirty);
+        self.want_callers();
         if self.hosts.link(&self.programs, &self.config, &self.cluster.world.reference_grants) {
             self.reports.everything(&self.cluster.world);
             self.hosts_due = true;

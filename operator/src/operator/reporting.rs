@@ -112,7 +112,7 @@ impl Operator {
     fn host_digests(&self) -> BTreeMap<(String, String), Digest> {
         let host = |wanted: &crate::deliver::Wanted| match &wanted.subject {
             Subject::Host(host) => Some(((wanted.gateway.clone(), host.clone()), wanted.content.digest().clone())),
-            Subject::Stage(_) => None,
+            Subject::Stage(_) | Subject::Plan(_) | Subject::Keys(_) => None,
         };
         self.wanted.values().filter_map(host).collect()
     }
@@ -194,8 +194,10 @@ impl Operator {
 
     fn report_plan(&mut self, key: &ObjectKey) {
         let Some(plan) = self.cluster.world.usage_plans.get(key).cloned() else { return };
-        let findings = check_plan(&self.cluster.world, key, &plan);
-        let status = report::usage_plan(&plan, &findings, Timestamp::now());
+        // Not resolved yet: what was said stands.
+        let Some((keys, callers)) = self.callers.of_plan(key) else { return };
+        let own = check_plan(&self.cluster.world, key, &plan);
+        let status = report::usage_plan(&plan, own.iter().chain(callers), keys, Timestamp::now());
         if plan.status.as_ref() != Some(&status) {
             self.scribe.usage_plan(plan, status);
         }

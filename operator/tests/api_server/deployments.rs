@@ -148,7 +148,8 @@ fn another_operator_takes_over() {
     rig.signal(second, "-KILL");
     rig.apply(&api("orders", "/c"));
     let took = rig.wait("the third in time", |rig| rig.stage("prod").0 == Some(3));
-    assert!(took < Duration::from_secs(15), "{took:?}");
+    // Seen for at most a second, held for ten, looked for every second.
+    assert!(took < Duration::from_secs(14), "{took:?}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bundle::object::Index;
+use bundle::object::{Index, Subject};
 use serde_json::{Value, json};
 
 use crate::support::{Rig, api, stage};
@@ -63,10 +63,11 @@ impl Pod {
             let (mut stages, mut hosts) = (Vec::new(), Vec::new());
             for index in indexes {
                 match index.subject {
-                    bundle::object::Subject::Stage(key) => {
+                    Subject::Stage(key) => {
                         stages.push(json!({"namespace": key.namespace, "name": key.name, "digest": index.digest}));
                     }
-                    bundle::object::Subject::Host(host) => hosts.push(json!({"host": host, "digest": index.digest})),
+                    Subject::Host(host) => hosts.push(json!({"host": host, "digest": index.digest})),
+                    Subject::Plan(_) | Subject::Keys(_) => {}
                 }
             }
             (state["stages"], state["hosts"]) = (stages.into(), hosts.into());

@@ -1,7 +1,5 @@
 //! An operator as a process, on a real API server.
 
-#![allow(clippy::unwrap_used, reason = "a test's helpers may panic too")]
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Child, Command};

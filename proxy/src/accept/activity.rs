@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 
 use futures_util::task::AtomicWaker;
 
@@ -23,6 +23,8 @@ pub struct Activity {
     old_at: u32,
     /// Requests in flight.
     requests: AtomicU32,
+    /// HTTP/2: bytes come without a request too, and a header section cannot be told from them.
+    multiplexed: AtomicBool,
     clock: Arc<Clock>,
     waker: AtomicWaker,
 }
@@ -56,9 +58,11 @@ pub struct Clock(AtomicU32);
 pub enum Phase {
     /// TCP is open, TLS is not.
     Handshake,
+    /// Nothing has been asked yet, and no bytes of it have come.
+    Fresh,
     /// Between requests.
     Idle,
-    /// Some bytes of a header section have come, or the first one is waited for.
+    /// Some bytes of a header section have come.
     Header,
     /// A request is being answered.
     Request,
@@ -72,8 +76,10 @@ pub enum Phase {
 pub enum Order {
     /// Go on.
     None,
-    /// Finish what is in flight, then close.
+    /// Finish what is in flight or on its way, then close.
     Leave,
+    /// The same, but wait for nothing that has not begun.
+    Hurry,
     /// A header section took too long: answer 408 and close.
     TimeOut,
     /// Close now.
@@ -101,6 +107,7 @@ impl Activity {
             blocked: AtomicU32::new(0),
             old_at: now.saturating_add(age),
             requests: AtomicU32::new(0),
+            multiplexed: AtomicBool::new(false),
             clock,
             waker: AtomicWaker::new(),
         })
@@ -109,9 +116,10 @@ impl Activity {
     pub fn phase(&self) -> Phase {
         match self.phase.load(Relaxed) {
             0 => Phase::Handshake,
-            1 => Phase::Idle,
-            2 => Phase::Header,
-            3 => Phase::Request,
+            1 => Phase::Fresh,
+            2 => Phase::Idle,
+            3 => Phase::Header,
+            4 => Phase::Request,
             _ => Phase::Tunnel,
         }
     }
@@ -121,10 +129,32 @@ impl Activity {
         self.since.store(self.clock.now(), Relaxed);
     }
 
-    /// Bytes have come: the first ones after silence begin a header section.
+    /// Bytes have come: the first ones after silence begin a header section. That of a new connection is due since
+    /// the handshake.
     pub fn received(&self) {
-        if self.phase() == Phase::Idle {
-            self.enter(Phase::Header);
+        match self.phase() {
+            Phase::Idle if !self.multiplexed.load(Relaxed) => self.enter(Phase::Header),
+            Phase::Fresh => self.phase.store(Phase::Header as u8, Relaxed),
+            Phase::Handshake | Phase::Idle | Phase::Header | Phase::Request | Phase::Tunnel => {}
+        }
+    }
+
+    /// From now on many requests share the connection.
+    pub fn multiplex(&self) {
+        self.multiplexed.store(true, Relaxed);
+    }
+
+    /// Whether the connection has lived so long that it shall leave with its next answer.
+    pub fn is_old(&self) -> bool {
+        self.clock.now() >= self.old_at
+    }
+
+    /// Whether it shall leave, and no request is on its way that would be lost with it.
+    pub fn may_leave(&self) -> bool {
+        match self.order() {
+            Order::None => false,
+            Order::Leave => !matches!(self.phase(), Phase::Fresh | Phase::Header),
+            Order::Hurry | Order::TimeOut | Order::Close => true,
         }
     }
 
@@ -142,7 +172,8 @@ impl Activity {
         match self.order.load(Relaxed) {
             0 => Order::None,
             1 => Order::Leave,
-            2 => Order::TimeOut,
+            2 => Order::Hurry,
+            3 => Order::TimeOut,
             _ => Order::Close,
         }
     }
@@ -169,16 +200,12 @@ impl Activity {
         match self.phase() {
             Phase::Handshake if over(timeouts.handshake) => self.give(Order::Close),
             Phase::Idle if over(timeouts.idle) => self.give(Order::Leave),
-            Phase::Header if over(timeouts.header) => self.give(Order::TimeOut),
-            Phase::Handshake | Phase::Idle | Phase::Header | Phase::Request | Phase::Tunnel => {}
+            Phase::Fresh | Phase::Header if over(timeouts.header) => self.give(Order::TimeOut),
+            Phase::Handshake | Phase::Fresh | Phase::Idle | Phase::Header | Phase::Request | Phase::Tunnel => {}
         }
         let blocked = self.blocked.load(Relaxed);
         if blocked != 0 && u64::from(now.saturating_sub(blocked)) > timeouts.send.as_secs().max(1) {
             self.give(Order::Close);
-        }
-        // With an answer, never between two: the client's next request may be on its way.
-        if now >= self.old_at && self.phase() == Phase::Request {
-            self.give(Order::Leave);
         }
     }
 }
@@ -221,12 +248,10 @@ impl Connections {
         }
     }
 
-    /// Gives an order to every connection, or only to those that have no request in flight.
-    pub fn order_all(&self, order: Order, only_idle: bool) {
+    /// Gives an order to every connection.
+    pub fn order_all(&self, order: Order) {
         for activity in self.slots.borrow().iter().flatten() {
-            if !only_idle || matches!(activity.phase(), Phase::Handshake | Phase::Idle | Phase::Header) {
-                activity.give(order);
-            }
+            activity.give(order);
         }
     }
 }
@@ -265,7 +290,8 @@ mod tests {
         assert_eq!(after(Phase::Idle, 350), Order::None);
         assert_eq!(after(Phase::Idle, 351), Order::Leave);
         assert_eq!(after(Phase::Request, 1000), Order::None);
-        assert_eq!(after(Phase::Request, 1800), Order::Leave, "old");
+        assert_eq!(after(Phase::Fresh, 31), Order::TimeOut);
+        assert_eq!(after(Phase::Request, 1800), Order::None, "it leaves with its answer");
         assert_eq!(after(Phase::Tunnel, 100_000), Order::None);
     }
 
@@ -278,6 +304,33 @@ mod tests {
         activity.enter(Phase::Request);
         activity.received();
         assert_eq!(activity.phase(), Phase::Request);
+    }
+
+    #[test]
+    fn a_request_on_its_way_is_waited_for_but_not_for_ever() {
+        let activity = Activity::new(Arc::default(), 10);
+        activity.enter(Phase::Fresh);
+        assert!(!activity.may_leave());
+        activity.give(Order::Leave);
+        assert!(!activity.may_leave());
+        activity.received();
+        assert_eq!(activity.phase(), Phase::Header);
+        assert!(!activity.may_leave());
+        activity.enter(Phase::Idle);
+        assert!(activity.may_leave());
+        activity.received();
+        assert!(!activity.may_leave());
+        activity.give(Order::Hurry);
+        assert!(activity.may_leave());
+    }
+
+    #[test]
+    fn bytes_of_http2_begin_no_header_section() {
+        let activity = Activity::new(Arc::default(), 10);
+        activity.multiplex();
+        activity.enter(Phase::Idle);
+        activity.received();
+        assert_eq!(activity.phase(), Phase::Idle, "a ping, or a window");
     }
 
     #[test]

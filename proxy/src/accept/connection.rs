@@ -7,22 +7,27 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use rustls::server::Acceptor;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use crate::accept::activity::{Activity, Order, Phase};
 use crate::accept::redirect::redirect;
 use crate::accept::request::{Connection, handle};
 use crate::accept::socket::{NotTls, Socket};
 use crate::accept::{Way, WireError};
-use crate::exchange::Client;
+use crate::exchange::{Client, ClientCertificate};
+use crate::live::host::ClientCa;
 use crate::observe::metrics::connection::Connection as Meters;
 use crate::worker::Worker;
 
@@ -36,6 +41,10 @@ const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 /// A silent HTTP/2 client with requests in flight is asked this often whether it is still there.
 const PING_EVERY: Duration = Duration::from_secs(60);
+/// How long a client that has been told everything may take to close.
+const PARTING: Duration = Duration::from_secs(1);
+/// How often it is looked whether it has been told everything.
+const PARTING_LOOK: Duration = Duration::from_millis(250);
 /// How long a client that is refused below HTTP may take to read why.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -64,39 +73,58 @@ pub fn spawn(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, way: Way)
 }
 
 async fn serve_tls(worker: &Worker, socket: Socket, mut connection: Connection, mut meters: Meters) {
-    let mut accepting = pin!(worker.tls.accept(socket).into_fallible());
-    let activity = Arc::clone(&connection.place.activity);
-    match obeying(&activity, |cx| accepting.as_mut().poll(cx)).await {
-        Ok(Ok(stream)) => {
-            meters.established();
-            // The first request may have begun in the bytes of the handshake, where the socket cannot tell; so a new
-            // connection owes a whole header section, not just patience.
-            activity.enter(Phase::Header);
-            let (_, session) = stream.get_ref();
-            let Client { peer, local, .. } = *connection.client;
-            connection.client = Arc::new(Client::new(peer, local, session.server_name().map(Into::into)));
-            if session.alpn_protocol() == Some(b"h2") {
-                serve_http2(stream, connection).await;
-            } else {
-                serve_http1(stream, connection).await;
-            }
-        }
-        Ok(Err((error, socket))) => {
-            if is_not_tls(&error) {
+    let Some((stream, ca)) = handshake(worker, socket, &connection).await else { return };
+    meters.established();
+    // The first request may have begun in the bytes of the handshake, where the socket cannot tell; so a new
+    // connection owes a whole header section, not just patience.
+    connection.place.activity.enter(Phase::Fresh);
+    let (_, session) = stream.get_ref();
+    let Client { peer, local, .. } = *connection.client;
+    let mut client = Client::new(peer, local, session.server_name().map(Into::into));
+    client.certificate = ca.zip(session.peer_certificates()).map(|(ca, chain)| {
+        let chain = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
+        Box::new(ClientCertificate::new(ca, chain))
+    });
+    connection.client = Arc::new(client);
+    if session.alpn_protocol() == Some(b"h2") {
+        serve_http2(stream, connection).await;
+    } else {
+        serve_http1(stream, connection).await;
+    }
+}
+
+/// TLS, and who has certified the client, where the host it names asks for that. None: there is nobody to serve.
+async fn handshake(
+    worker: &Worker,
+    socket: Socket,
+    connection: &Connection,
+) -> Option<(TlsStream<Socket>, Option<Arc<ClientCa>>)> {
+    let activity = &connection.place.activity;
+    let mut hearing = LazyConfigAcceptor::new(Acceptor::default(), socket);
+    // Whoever takes too long for a handshake gets no answer.
+    let heard = match obeying(activity, |cx| Pin::new(&mut hearing).poll(cx)).await.ok()? {
+        Ok(heard) => heard,
+        Err(error) => {
+            if is_not_tls(&error)
+                && let Some(socket) = hearing.take_io()
+            {
                 worker.core.observer.refused(400, "not_tls", &connection.client);
                 last_words(socket, NOT_TLS).await;
             }
+            return None;
         }
-        // Whoever takes this long for a handshake gets no answer.
-        Err(_ordered) => {}
-    }
+    };
+    let (ca, config) = worker.tls.answer(&heard.client_hello()).ok()?;
+    let mut accepting = heard.into_stream(config);
+    let stream = obeying(activity, |cx| Pin::new(&mut accepting).poll(cx)).await.ok()?.ok()?;
+    Some((stream, ca))
 }
 
 /// HTTP in clear text. Only HTTP/2 with prior knowledge begins with `PRI`.
 async fn serve_plain(socket: Socket, connection: Connection, mut meters: Meters) {
     meters.established();
     let activity = Arc::clone(&connection.place.activity);
-    activity.enter(Phase::Header);
+    activity.enter(Phase::Fresh);
     let begins = {
         let mut begins = pin!(socket.begins_with(b"PRI"));
         obeying(&activity, |cx| begins.as_mut().poll(cx)).await
@@ -120,25 +148,37 @@ where
         Box::pin(handle(Rc::clone(&connection), request)).map(Ok::<_, Infallible>)
     });
     let mut serving = http1_builder().serve_connection(TokioIo::new(stream), service).with_upgrades();
-    let mut leaving = false;
+    let mut leaving = None;
     let ended = obeying(activity, |cx| {
-        if activity.order() == Order::Leave && !leaving {
-            leaving = true;
+        if leaving.is_none() {
+            // Before it leaves: what has come by now is answered.
+            let polled = Pin::new(&mut serving).poll(cx);
+            if polled.is_ready() || !activity.may_leave() {
+                return polled;
+            }
+            leaving = Some(activity.phase());
             Pin::new(&mut serving).graceful_shutdown();
         }
         Pin::new(&mut serving).poll(cx)
     })
     .await;
+    // Boxed, because the room would be kept as long as the connection lives.
     match ended {
-        Ok(Ok(())) => {}
+        Ok(Ok(())) => {
+            if activity.order() != Order::None
+                && let Some(parts) = serving.into_parts()
+            {
+                Box::pin(linger(&connection, parts.io.into_inner(), leaving)).await;
+            }
+        }
         Ok(Err(error)) => note(&connection, &error),
         Err(Order::TimeOut) => {
             connection.core.observer.refused(408, "header_timeout", &connection.client);
             if let Some(parts) = serving.into_parts() {
-                last_words(parts.io.into_inner(), TIMED_OUT).await;
+                Box::pin(last_words(parts.io.into_inner(), TIMED_OUT)).await;
             }
         }
-        Err(Order::None | Order::Leave | Order::Close) => {}
+        Err(Order::None | Order::Leave | Order::Hurry | Order::Close) => {}
     }
 }
 
@@ -148,30 +188,37 @@ where
 {
     let connection = Rc::new(connection);
     let activity = &connection.place.activity;
+    activity.multiplex();
+    let mut io = TokioIo::new(stream);
     // Not an `async` block around it: that would make room for the request's state twice.
     let service = service_fn(|request| handle(Rc::clone(&connection), request).map(Ok::<_, Infallible>));
-    let mut serving = pin!(
-        http2::Builder::new(CoreExecutor)
-            .timer(TokioTimer::new())
-            .keep_alive_interval(PING_EVERY)
-            .max_concurrent_streams(MAX_STREAMS)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_header_list_size(MAX_HEADER_SECTION as u32)
-            .enable_connect_protocol()
-            .serve_connection(TokioIo::new(stream), service)
-    );
-    let mut leaving = false;
-    let ended = obeying(activity, |cx| {
-        if activity.order() == Order::Leave && !leaving {
-            leaving = true;
-            serving.as_mut().graceful_shutdown();
-        }
-        serving.as_mut().poll(cx)
-    })
-    .await;
-    if let Ok(Err(error)) = ended {
-        note(&connection, &error);
+    let mut leaving = None;
+    let ended = {
+        let mut serving = pin!(
+            http2::Builder::new(CoreExecutor)
+                .timer(TokioTimer::new())
+                .keep_alive_interval(PING_EVERY)
+                .max_concurrent_streams(MAX_STREAMS)
+                .initial_stream_window_size(STREAM_WINDOW)
+                .initial_connection_window_size(CONNECTION_WINDOW)
+                .max_header_list_size(MAX_HEADER_SECTION as u32)
+                .enable_connect_protocol()
+                .serve_connection(&mut io, service)
+        );
+        obeying(activity, |cx| {
+            if activity.order() != Order::None && leaving.is_none() {
+                leaving = Some(activity.phase());
+                // GOAWAY says which streams are still served, so none is lost.
+                serving.as_mut().graceful_shutdown();
+            }
+            serving.as_mut().poll(cx)
+        })
+        .await
+    };
+    match ended {
+        Ok(Ok(())) if leaving.is_some() => Box::pin(linger(&connection, io.into_inner(), leaving)).await,
+        Ok(Err(error)) => note(&connection, &error),
+        Ok(Ok(())) | Err(_) => {}
     }
 }
 
@@ -180,12 +227,19 @@ async fn serve_redirect(worker: &Worker, socket: Socket, connection: Connection,
     let activity = Arc::clone(&connection.place.activity);
     activity.enter(Phase::Idle);
     let port = worker.https_port;
-    let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(redirect(&request, port))));
+    let service = service_fn(|request| {
+        activity.enter(Phase::Idle);
+        std::future::ready(Ok::<_, Infallible>(redirect(&request, port)))
+    });
     let mut serving = http1_builder().serve_connection(TokioIo::new(socket), service);
     let mut leaving = false;
     // A redirect's client is soon gone; what it does not say in time it need not say.
     let ended = obeying(&activity, |cx| {
-        if activity.order() == Order::Leave && !leaving {
+        if !leaving {
+            let polled = Pin::new(&mut serving).poll(cx);
+            if polled.is_ready() || !activity.may_leave() {
+                return polled;
+            }
             leaving = true;
             Pin::new(&mut serving).graceful_shutdown();
         }
@@ -210,7 +264,7 @@ async fn obeying<T>(activity: &Activity, mut poll: impl FnMut(&mut Context<'_>) 
         activity.listen(cx.waker());
         match activity.order() {
             order @ (Order::TimeOut | Order::Close) => Poll::Ready(Err(order)),
-            Order::None | Order::Leave => poll(cx).map(Ok),
+            Order::None | Order::Leave | Order::Hurry => poll(cx).map(Ok),
         }
     })
     .await
@@ -242,6 +296,29 @@ async fn last_words(mut stream: impl AsyncWrite + Unpin, words: &str) {
     };
     // The client may be gone, or not listen: there is nobody left to tell.
     drop(tokio::time::timeout(LAST_WORDS, write).await);
+}
+
+/// Waits for the client to close too, after we have said our last. A socket that is closed while the client still sends
+/// is reset, and then what the client has not taken yet is lost. `left` is what the connection was doing when it was
+/// asked to leave.
+async fn linger(connection: &Connection, mut stream: impl AsyncRead + Unpin, left: Option<Phase>) {
+    let Connection { core, client, .. } = connection;
+    let began = Instant::now();
+    let mut unheard = vec![0; 1 << 10];
+    loop {
+        if let Ok(Ok(0) | Err(_)) = tokio::time::timeout(PARTING_LOOK, stream.read(&mut unheard)).await {
+            return;
+        }
+        let takes_its_time = if core.shared.draining.load(Ordering::Relaxed) {
+            core.shared.undelivered.is_to(client.peer)
+        } else {
+            left != Some(Phase::Idle)
+        };
+        let patience = if takes_its_time { core.options.timeouts.send } else { PARTING };
+        if began.elapsed() > patience {
+            return;
+        }
+    }
 }
 
 /// Runs HTTP/2 streams on this core.

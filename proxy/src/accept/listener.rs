@@ -1,11 +1,10 @@
 //! Listening sockets and the loop that accepts.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -63,19 +62,36 @@ pub async fn accept(worker: Rc<Worker>, listener: TcpListener, way: Way, mut sto
             }
         }
     }
-    while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
-        connection::spawn(&worker, stream, peer, way);
+    // Asked of the kernel itself: the runtime knows only of what had come when it last looked.
+    let Ok(listener) = listener.into_std() else { return };
+    loop {
+        match listener.accept() {
+            Ok((stream, peer)) => take_over(&worker, stream, peer, way),
+            Err(error) if is_of_one_connection(&error) || error.kind() == io::ErrorKind::Interrupted => {}
+            // Nobody waits any more; or there are no descriptors, and nothing to be done.
+            Err(_) => return,
+        }
+    }
+}
+
+/// Serves a connection that this runtime does not know yet.
+pub fn take_over(worker: &Rc<Worker>, stream: StdStream, peer: SocketAddr, way: Way) {
+    match stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+        Ok(stream) => connection::spawn(worker, stream, peer, way),
+        Err(error) => tracing::warn!(%error, "cannot take over a connection"),
     }
 }
 
 /// Serves a fresh connection here, or on a core that has far fewer.
 fn place(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, way: Way) {
     if way != Way::Redirect
-        && let Some(worker) = worker.less_loaded()
+        && let Some(other) = worker.less_loaded()
     {
         // A socket leaves this runtime's reactor by becoming a plain one.
-        if let Ok(stream) = stream.into_std() {
-            worker.hand_over(stream, peer);
+        if let Ok(stream) = stream.into_std()
+            && let Err(stream) = other.hand_over(stream, peer)
+        {
+            take_over(worker, stream, peer, way);
         }
         return;
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use http::header::UPGRADE;
-use http::{HeaderValue, Method, Request, Response};
+use http::header::{CONNECTION, UPGRADE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use hyper::ext::Protocol;
 
 use crate::accept::activity::{Busy, Order, Place};
@@ -27,11 +27,6 @@ pub async fn handle(connection: Rc<Connection>, mut request: Request<Incoming>) 
     let received = Instant::now();
     let Connection { core, client, place } = &*connection;
     let busy = Busy::new(&place.activity);
-    let leaving = core.shared.draining.load(Ordering::Relaxed);
-    if leaving {
-        // The answer says `Connection: close`, or GOAWAY goes before it: the next one goes to another proxy.
-        place.activity.give(Order::Leave);
-    }
     let upgrade = upgrade(&mut request, place);
     let (parts, incoming) = request.into_parts();
     let version = parts.version;
@@ -54,22 +49,43 @@ pub async fn handle(connection: Rc<Connection>, mut request: Request<Incoming>) 
         record: Record::default(),
     });
     let mut response = crate::serve::serve(core, exchange).await.map(|body| body.keep(busy));
-    // Said in the answer itself: one that is made at once is written before the order above is obeyed.
-    if leaving && version < http::Version::HTTP_2 && response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
-        response.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+    if core.shared.draining.load(Ordering::Relaxed) || place.activity.is_old() {
+        // With an answer, never between two, when the client's next request may be on its way: it says
+        // `Connection: close`, or GOAWAY goes before it, and the next one goes to another proxy.
+        place.activity.give(Order::Leave);
+        // In the answer itself, because it may be written before the order is obeyed.
+        if version < http::Version::HTTP_2 && response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
     }
     response
 }
 
+/// The one protocol that a client may leave HTTP for. Others carry requests of their own (`h2c` above all), which would
+/// pass every route and guard by; a wish for one is not heard, as RFC 9110 (7.8) permits.
+const WEBSOCKET: &str = "websocket";
+
 /// Takes the client's wish to leave HTTP out of the request.
 fn upgrade(request: &mut Request<Incoming>, place: &Rc<Place>) -> Option<Upgrade> {
     let extended = request.method() == Method::CONNECT;
-    let protocol = if extended {
-        request.extensions().get::<Protocol>()?.as_str().to_ascii_lowercase()
+    let wished = if extended {
+        request.extensions().get::<Protocol>()?.as_str().eq_ignore_ascii_case(WEBSOCKET)
     } else {
-        request.headers().get(UPGRADE)?.to_str().ok()?.to_ascii_lowercase()
+        let headers = request.headers();
+        headers.get(UPGRADE)?.as_bytes().eq_ignore_ascii_case(WEBSOCKET.as_bytes()) && names_upgrade(headers)
     };
-    Some(Upgrade { protocol: protocol.into(), extended, on: hyper::upgrade::on(request), place: Rc::clone(place) })
+    wished.then(|| Upgrade {
+        protocol: WEBSOCKET.into(),
+        extended,
+        on: hyper::upgrade::on(request),
+        place: Rc::clone(place),
+    })
+}
+
+/// Whether `Connection` says that `Upgrade` is meant for this hop.
+fn names_upgrade(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|name| name.trim().eq_ignore_ascii_case("upgrade"))
 }
 
 /// Makes names for requests.

@@ -239,6 +239,8 @@ impl Status {
             match subject {
                 Subject::Stage(key) => gone_stages.push(json!({"namespace": key.namespace, "name": key.name})),
                 Subject::Host(host) => gone_hosts.push(json!(host)),
+                // Nobody waits for these.
+                Subject::Plan(_) | Subject::Keys(_) => {}
             }
         }
         json!({
@@ -305,6 +307,8 @@ impl State {
                 value["host"] = json!(host);
                 value["running"] = json!(self.hosts.get(&**host).map(|loaded| loaded.digest.as_str()));
             }
+            Some(Subject::Plan(plan)) => value["plan"] = json!({"namespace": plan.namespace, "name": plan.name}),
+            Some(Subject::Keys(shard)) => value["keys"] = json!({"namespace": shard.namespace, "prefix": shard.prefix}),
             None => {}
         }
         value

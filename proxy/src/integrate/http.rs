@@ -127,7 +127,7 @@ fn pool_for(
         (Some(pool), _) => Ok(Rc::clone(pool)),
         (None, Origin::Fixed(destination)) => core.upstream.pool(destination),
         (None, Origin::Rendered { scheme, authority, verification }) => {
-            core.upstream.pool(&destination(scheme, authority, verification, values)?)
+            core.upstream.pool_of_request(&destination(scheme, authority, verification, values)?)
         }
     }
 }

@@ -66,12 +66,22 @@ pub async fn open(
     let body = if extended { Body::empty() } else { std::mem::take(&mut exchange.body) };
     let mut response = ask(core, exchange, call, body, head).await?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        if extended && response.status().is_success() {
+            // To a client of extended CONNECT it would say that the tunnel is open.
+            return Err(Rejection::IntegrationFailure(format!(
+                "the backend answers {} and no tunnel",
+                response.status()
+            )));
+        }
         strip_hop_by_hop(response.headers_mut());
         return Ok(response);
     }
     let mut answer = Response::new(Body::empty());
     std::mem::swap(answer.headers_mut(), response.headers_mut());
-    let spoken = answer.headers().get(UPGRADE).cloned().unwrap_or(protocol);
+    let spoken = answer.headers().get(UPGRADE).cloned().unwrap_or_else(|| protocol.clone());
+    if !spoken.as_bytes().eq_ignore_ascii_case(protocol.as_bytes()) {
+        return Err(Rejection::IntegrationFailure("the backend switches to a protocol that was not asked for".into()));
+    }
     let headers = answer.headers_mut();
     strip_hop_by_hop(headers);
     headers.remove(CONTENT_LENGTH);

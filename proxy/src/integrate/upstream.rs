@@ -111,16 +111,28 @@ impl Upstream {
         }
     }
 
-    /// The pool of an endpoint.
+    /// The pool of an endpoint that is configured.
     ///
     /// # Errors
     /// When the core knows too many, or the endpoint is none.
     pub fn pool(&self, destination: &Destination) -> Result<Rc<Pool>, Rejection> {
+        self.pool_among(destination, MAX_POOLS)
+    }
+
+    /// The pool of an endpoint whose host comes from a request: such leave room for those that are configured.
+    ///
+    /// # Errors
+    /// When the core knows too many, or the endpoint is none.
+    pub fn pool_of_request(&self, destination: &Destination) -> Result<Rc<Pool>, Rejection> {
+        self.pool_among(destination, MAX_POOLS / 2)
+    }
+
+    fn pool_among(&self, destination: &Destination, most: usize) -> Result<Rc<Pool>, Rejection> {
         if let Some(pool) = self.pools.borrow().get(destination) {
             return Ok(Rc::clone(pool));
         }
         let mut pools = self.pools.borrow_mut();
-        if pools.len() >= MAX_POOLS {
+        if pools.len() >= most {
             return Err(Rejection::Overloaded);
         }
         let authority = destination.authority();

@@ -1,18 +1,24 @@
 //! Host names to certificates and stages.
 
 mod certificate;
+mod client_ca;
 mod table;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use bundle::host::CLIENT_CA;
 use bundle::route::Refusal;
 use bundle::{Digest, HostBundle, StageKey, Stamped};
 use rustls::sign::CertifiedKey;
 
+use crate::exchange::ClientCertificate;
 use crate::live::{Broken, Stage};
 use certificate::{Certificate, Certificates};
+use client_ca::ClientCas;
 use table::{Map, Table};
+
+pub use client_ca::ClientCa;
 
 /// Every host.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +39,7 @@ pub struct Host {
     /// Digest of the bundle it was parsed from.
     pub digest: Digest,
     certificate: Certificate,
+    client_ca: Option<Arc<ClientCa>>,
     table: Table,
     /// Set: answers 500 under every path, with this reason.
     pub refuse: Option<Refusal>,
@@ -56,12 +63,12 @@ impl Hosts {
         broken: &mut Vec<Broken>,
     ) -> Self {
         let mut names = Names::default();
-        let mut certificates = Certificates::default();
+        let mut shared = (Certificates::default(), ClientCas::default());
         for bundle in bundles {
             let known = previous.and_then(|previous| previous.0.named(&bundle.host));
             let host = match known {
                 Some(host) if host.digest == bundle.digest => Arc::clone(host),
-                _ => Arc::new(Host::parse(bundle, stages, known, &mut certificates)),
+                _ => Arc::new(Host::parse(bundle, stages, known, &mut shared)),
             };
             broken.extend(host.broken.clone());
             names.insert(&bundle.host, host);
@@ -85,13 +92,22 @@ impl Hosts {
         exact.get(&*name).or_else(wild).or(any.as_ref()).map(|host| &**host)
     }
 
-    /// The certificate for a name asked for by SNI.
-    pub fn certificate(&self, sni: Option<&str>) -> CertificateChoice {
-        let host = match sni {
+    /// The host whose TLS settings a client gets.
+    fn by_sni(&self, sni: Option<&str>) -> Option<&Host> {
+        match sni {
             Some(name) => self.find(name),
             None => self.0.any.as_deref(),
-        };
-        match host.map(|host| &host.certificate) {
+        }
+    }
+
+    /// Who must have certified a client that asks for a name by SNI.
+    pub fn client_ca(&self, sni: Option<&str>) -> Option<Arc<ClientCa>> {
+        self.by_sni(sni)?.client_ca.clone()
+    }
+
+    /// The certificate for a name asked for by SNI.
+    pub fn certificate(&self, sni: Option<&str>) -> CertificateChoice {
+        match self.by_sni(sni).map(|host| &host.certificate) {
             Some(Certificate::Pem { key, .. }) => CertificateChoice::Pem(Arc::clone(key)),
             Some(Certificate::Local | Certificate::Broken) | None => CertificateChoice::Local,
         }
@@ -104,15 +120,18 @@ impl Hosts {
         if sni == host || sni.eq_ignore_ascii_case(host) {
             return true;
         }
-        let pem = |name| match self.find(name).map(|host| &host.certificate) {
-            Some(Certificate::Pem { key, .. }) => Some(key),
+        let (sni, host) = (self.find(sni), self.find(host));
+        let pem = |host: Option<&Host>| match host.map(|host| &host.certificate) {
+            Some(Certificate::Pem { key, .. }) => Some(Arc::as_ptr(key)),
             Some(Certificate::Local | Certificate::Broken) | None => None,
         };
-        match (pem(sni), pem(host)) {
+        let clients = |host: Option<&Host>| host.and_then(|host| host.client_ca.clone());
+        let same_clients = match (clients(sni), clients(host)) {
             (None, None) => true,
-            (Some(shown), Some(wanted)) => Arc::ptr_eq(shown, wanted),
+            (Some(asked), Some(wanted)) => asked.is(&wanted),
             (None, Some(_)) | (Some(_), None) => false,
-        }
+        };
+        same_clients && pem(sni) == pem(host)
     }
 }
 
@@ -121,19 +140,33 @@ impl Host {
         bundle: &Stamped<HostBundle>,
         stages: &[Arc<Stage>],
         known: Option<&Arc<Self>>,
-        certificates: &mut Certificates,
+        (certificates, client_cas): &mut (Certificates, ClientCas),
     ) -> Self {
         let mut messages = Vec::new();
+        let mut refuse = bundle.refuse.clone();
+        let mut client_ca = None;
+        if let Some(guard) = bundle.requires.iter().find(|guard| *guard != CLIENT_CA) {
+            let message = format!("this proxy does not know the guard `{guard}`");
+            refuse.get_or_insert_with(|| Refusal { reason: "UnknownGuard".to_owned(), message: message.clone() });
+            messages.push(message);
+        } else if bundle.client_ca.is_some() || bundle.requires.contains(CLIENT_CA) {
+            let before = known.and_then(|known| known.client_ca.as_ref());
+            match client_cas.parse(bundle.client_ca.as_deref().unwrap_or_default(), before) {
+                Ok(parsed) => client_ca = Some(parsed),
+                Err(message) => {
+                    let reason = "InvalidClientCA".to_owned();
+                    refuse.get_or_insert_with(|| Refusal { reason, message: message.clone() });
+                    messages.push(message);
+                }
+            }
+        }
         let certificate = certificates.parse(&bundle.certificate, known.map(|known| &known.certificate));
         let certificate = certificate.unwrap_or_else(|message| {
+            let reason = "InvalidCertificate".to_owned();
+            refuse.get_or_insert_with(|| Refusal { reason, message: message.clone() });
             messages.push(message);
             Certificate::Broken
         });
-        let broken_certificate = || {
-            let message = messages.first()?.clone();
-            Some(Refusal { reason: "InvalidCertificate".to_owned(), message })
-        };
-        let refuse = bundle.refuse.clone().or_else(broken_certificate);
         let table = Table::parse(&bundle.table, stages, &mut messages);
         let broken = (!messages.is_empty()).then(|| Broken {
             stage: table::first(&bundle.table)
@@ -142,7 +175,17 @@ impl Host {
             route: String::new(),
             message: format!("host {}: {}", bundle.host, messages.join("; ")),
         });
-        Self { digest: bundle.digest.clone(), certificate, table, refuse, broken }
+        Self { digest: bundle.digest.clone(), certificate, client_ca, table, refuse, broken }
+    }
+
+    /// Whether a client is let in that has shown this certificate, or none. Its connection may be older than what the
+    /// host asks for now.
+    pub fn admits(&self, client: Option<&ClientCertificate>) -> bool {
+        match (&self.client_ca, client) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(ca), Some(client)) => ca.is(&client.ca) || ca.certifies(&client.chain),
+        }
     }
 
     /// Whether it is a custom host, whose base paths belong to what functions see of a path.

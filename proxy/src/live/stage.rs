@@ -58,6 +58,8 @@ pub struct Route {
     pub verb: Box<str>,
     /// Names of the path parameters, in the order of the path; a greedy one without its `+`.
     pub parameters: Vec<Box<str>>,
+    /// It asks for an API key.
+    pub api_key: bool,
     /// What is checked before it is served.
     pub validation: Option<Validation>,
     pub action: Action,
@@ -127,7 +129,7 @@ pub struct Scope<'a> {
 }
 
 /// The guards of routes that this proxy knows.
-const GUARDS: [&str; 1] = [bundle::validation::GUARD];
+const GUARDS: [&str; 2] = [bundle::api_key::GUARD, bundle::validation::GUARD];
 
 impl Stage {
     /// Parses a stage: always, and everything in it. A route that does not work is refused, its neighbours serve.
@@ -235,6 +237,7 @@ impl Route {
             resource_id: route.resource_id.as_str().into(),
             verb: verb_name(&route.verb).into(),
             parameters: pattern.parameters().map(Into::into).collect(),
+            api_key: route.requires.contains(bundle::api_key::GUARD),
             validation,
             action,
         }

@@ -10,7 +10,7 @@ use http::{HeaderValue, Method, Response, StatusCode, Uri, Version, header};
 use crate::body::{Body, Watch};
 use crate::core::{Core, CoreStage};
 use crate::dispatch::path::CanonicalPath;
-use crate::exchange::{Exchange, Record, RequestIds, host_of};
+use crate::exchange::{Caller, Exchange, Record, RequestIds, host_of};
 use crate::observe::line::{Line, StageLine};
 use crate::observe::metrics::meter::{LATENCY, OVERHEAD};
 use crate::observe::metrics::table::class_index;
@@ -201,6 +201,7 @@ impl End {
                 }
             },
             user_agent: said.seen.user_agent.as_ref().map(HeaderValue::as_bytes),
+            api_key_id: self.record.caller.as_ref().and_then(Caller::key_id),
             status: self.status,
             reason: self.record.reason,
             error: self.record.error.as_deref().or(error),

@@ -33,6 +33,8 @@ pub(crate) struct Line<'a> {
     pub(crate) host: Option<&'a [u8]>,
     pub(crate) source_ip: IpAddr,
     pub(crate) user_agent: Option<&'a [u8]>,
+    /// Id of the caller's API key.
+    pub(crate) api_key_id: Option<&'a str>,
     /// Missing if the client left before there was an answer.
     pub(crate) status: Option<u16>,
     /// Reason label of a rejection.
@@ -72,6 +74,7 @@ impl Line<'_> {
             host: None,
             source_ip,
             user_agent: None,
+            api_key_id: None,
             status: None,
             reason: None,
             error: None,
@@ -103,6 +106,7 @@ impl Line<'_> {
         line.text_if("host", self.host, NAME);
         line.plain("sourceIp", |out| address(out, self.source_ip));
         line.text_if("userAgent", self.user_agent, USER_AGENT);
+        line.text_if("apiKeyId", self.api_key_id.map(str::as_bytes), NAME);
         if let Some(status) = self.status {
             line.number("status", status.into());
         }
@@ -160,6 +164,7 @@ mod tests {
             host: Some(b"api.example.com"),
             source_ip: IpAddr::from([192, 0, 2, 10]),
             user_agent: Some(b"a \"quoted\" agent"),
+            api_key_id: Some("acme"),
             status: Some(200),
             reason: None,
             error: None,
@@ -186,7 +191,7 @@ mod tests {
                 r#"{"time":"2026-11-24T12:34:56.789Z","requestId":"id","extendedRequestId":"x=","namespace":"shop","#,
                 r#""api":"orders","stage":"prod","deployment":7,"method":"GET","path":"/prod/pets/1","#,
                 r#""resourcePath":"/pets/{id}","protocol":"HTTP/1.1","host":"api.example.com","#,
-                r#""sourceIp":"192.0.2.10","userAgent":"a \"quoted\" agent","status":200,"responseLength":12,"#,
+                r#""sourceIp":"192.0.2.10","userAgent":"a \"quoted\" agent","apiKeyId":"acme","status":200,"responseLength":12,"#,
                 r#""latency":1.500,"integrationLatency":1.200,"integrationStatus":200}"#,
                 "\n"
             )

@@ -90,6 +90,7 @@ pub(crate) fn stage(name: &str, version: &str, resources: &[&str]) -> Arc<Stage>
         resource_id: "abc123".into(),
         verb: "GET".into(),
         parameters: Vec::new(),
+        api_key: false,
         validation: None,
         action: Action::Refuse(bundle::route::Refusal { reason: "Broken".into(), message: "does not work".into() }),
     };

@@ -44,6 +44,7 @@ impl Rejection {
             Self::UriTooLong => plain(414, "Request-URI Too Long", Some("BadRequestException"), "UriTooLong", Client),
             Self::NoSuchStage => plain(403, "Forbidden", Some("ForbiddenException"), "NoSuchStage", Client),
             Self::NoSuchMethod => typed(Type::MissingAuthenticationToken, "NoSuchMethod", Client),
+            Self::InvalidApiKey(_) => typed(Type::InvalidApiKey, "InvalidApiKey", Client),
             Self::NoSuchRoute => plain(404, "Not Found", None, "NoSuchRoute", Client),
             Self::MisdirectedRequest => plain(421, "Misdirected Request", None, "MisdirectedRequest", Client),
             Self::RequestTooLarge => typed(Type::RequestTooLarge, "RequestTooLarge", Client),
@@ -89,7 +90,7 @@ impl Rejection {
     /// What the log says about it.
     pub fn detail(&self) -> Option<&str> {
         match self {
-            Self::BadPath(reason) => Some(reason),
+            Self::BadPath(reason) | Self::InvalidApiKey(reason) => Some(reason),
             Self::MissingParameters(message) => Some(message),
             Self::RouteRefused { message, .. } => Some(message),
             Self::InvalidPayload(message)

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use bundle::object::{Index, ObjectError, Subject};
-use bundle::{Digest, Encoded, HostBundle, StageBundle, StageKey, Stamped};
+use bundle::{Digest, Encoded, HostBundle, KeyShard, KeysBundle, PlanBundle, PlanKey, StageBundle, StageKey, Stamped};
 
 use crate::admin::RejectedBundle;
 use crate::live::Offered;
+use crate::live::api_key::Offer;
 use crate::proxy::{LoadReport, Proxy};
 
 /// What has come so far.
@@ -21,6 +22,8 @@ pub(super) struct Collection {
     parts: HashMap<String, Box<[u8]>>,
     stages: BTreeMap<StageKey, Held>,
     hosts: BTreeMap<String, Stamped<HostBundle>>,
+    plans: BTreeMap<PlanKey, Stamped<PlanBundle>>,
+    keys: BTreeMap<KeyShard, Stamped<KeysBundle>>,
     /// Something has changed since it was served last.
     changed: bool,
     /// It has been served.
@@ -65,6 +68,8 @@ pub(super) enum Came {
 enum Content {
     Stage(Box<StageBundle>),
     Host(HostBundle),
+    Plan(PlanBundle),
+    Keys(KeysBundle),
 }
 
 impl Collection {
@@ -152,6 +157,12 @@ impl Collection {
             Content::Host(host) => {
                 self.hosts.insert(host.host.clone(), Stamped { digest, content: Arc::new(host) });
             }
+            Content::Plan(plan) => {
+                self.plans.insert(plan.key.clone(), Stamped { digest, content: Arc::new(plan) });
+            }
+            Content::Keys(keys) => {
+                self.keys.insert(keys.shard.clone(), Stamped { digest, content: Arc::new(keys) });
+            }
         }
         self.changed = true;
     }
@@ -178,7 +189,12 @@ impl Collection {
         let named = self.gateway.as_ref().is_none_or(|gateway| index.subject.object_name(gateway) == name);
         match decode(&index.subject, &encoded) {
             Ok(content) if named => {
+                // What is known of today's goes on: it waits for its parts, or cannot be read.
+                let trouble = self.objects.get_mut(name).and_then(|object| object.trouble.take());
                 self.accept(name, &index, content);
+                if let Some(object) = self.objects.get_mut(name) {
+                    object.trouble = trouble;
+                }
                 true
             }
             Ok(_) => false,
@@ -203,6 +219,8 @@ impl Collection {
         match subject {
             Subject::Stage(key) => drop(self.stages.remove(key)),
             Subject::Host(host) => drop(self.hosts.remove(host)),
+            Subject::Plan(plan) => drop(self.plans.remove(plan)),
+            Subject::Keys(shard) => drop(self.keys.remove(shard)),
         }
     }
 
@@ -249,7 +267,9 @@ impl Collection {
             Held::Live => Offered::Known(key),
         });
         let hosts: Vec<Stamped<HostBundle>> = self.hosts.values().cloned().collect();
-        let report = proxy.offer(stages, &hosts);
+        let plans: Vec<Stamped<PlanBundle>> = self.plans.values().cloned().collect();
+        let keys: Vec<Stamped<KeysBundle>> = self.keys.values().cloned().collect();
+        let report = proxy.offer(stages, &hosts, Offer { plans: &plans, keys: &keys });
         for held in self.stages.values_mut() {
             *held = Held::Live;
         }
@@ -275,6 +295,14 @@ fn decode(subject: &Subject, encoded: &Encoded) -> Result<Content, String> {
         Subject::Host(name) => {
             let host: HostBundle = bundle::decode(encoded).map_err(|error| error.to_string())?;
             if host.host == *name { Ok(Content::Host(host)) } else { Err(other()) }
+        }
+        Subject::Plan(key) => {
+            let plan: PlanBundle = bundle::decode(encoded).map_err(|error| error.to_string())?;
+            if plan.key == *key { Ok(Content::Plan(plan)) } else { Err(other()) }
+        }
+        Subject::Keys(shard) => {
+            let keys: KeysBundle = bundle::decode(encoded).map_err(|error| error.to_string())?;
+            if keys.shard == *shard { Ok(Content::Keys(keys)) } else { Err(other()) }
         }
     }
 }

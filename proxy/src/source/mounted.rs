@@ -103,7 +103,14 @@ impl Mounted {
             .collect();
         if !stages.is_empty() {
             let table = HostTable::Default { stages };
-            let host = HostBundle { host: "*".to_owned(), certificate: Certificate::Local, refuse: None, table };
+            let host = HostBundle {
+                host: "*".to_owned(),
+                certificate: Certificate::Local,
+                refuse: None,
+                requires: Default::default(),
+                client_ca: None,
+                table,
+            };
             self.bundles.host(host);
         }
     }

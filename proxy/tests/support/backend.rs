@@ -23,13 +23,17 @@ pub struct Echo {
 
 impl Echo {
     pub fn start() -> Self {
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    pub fn start_at(address: SocketAddr) -> Self {
         let (connections, requests) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let (tell, told) = mpsc::channel();
         let (opened, asked) = (Arc::clone(&connections), Arc::clone(&requests));
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async move {
-                let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+                let listener = TcpListener::bind(address).await.expect("a port");
                 tell.send(listener.local_addr().expect("an address")).expect("the test waits");
                 loop {
                     let (stream, _) = listener.accept().await.expect("a connection");

@@ -26,14 +26,14 @@ pub struct Answer {
 
 impl Client {
     pub fn connect(address: SocketAddr, sni: &str, authority: &CertificateDer<'static>) -> Self {
-        super::provider();
-        let mut roots = RootCertStore::empty();
-        roots.add(authority.clone()).expect("a usable certificate");
-        let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let stream = TcpStream::connect(address).expect("the gateway accepts");
+        Self::over(stream, sni, config(authority, &[b"http/1.1"]))
+    }
+
+    /// Over a connection that is open already.
+    pub fn over(stream: TcpStream, sni: &str, config: ClientConfig) -> Self {
         let name = ServerName::try_from(sni.to_owned()).expect("a server name");
         let session = ClientConnection::new(Arc::new(config), name).expect("a TLS client");
-        let stream = TcpStream::connect(address).expect("the gateway accepts");
         stream.set_nodelay(true).expect("a live socket");
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a live socket");
         Self { stream: StreamOwned::new(session, stream), buffer: Vec::new() }
@@ -84,6 +84,18 @@ impl Client {
             self.more()?;
         }
         Ok(std::mem::take(&mut self.buffer))
+    }
+
+    /// True once the gateway has closed, and said so in TLS: neither reset nor cut off.
+    pub fn ends_well(&mut self) -> bool {
+        let mut piece = [0; 1 << 10];
+        loop {
+            match self.stream.read(&mut piece) {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(_) => return false,
+            }
+        }
     }
 
     /// True once the gateway has closed.
@@ -151,6 +163,16 @@ impl Answer {
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
+}
+
+/// What a client that trusts this certificate starts with.
+pub fn config(authority: &CertificateDer<'static>, protocols: &[&[u8]]) -> ClientConfig {
+    super::provider();
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.clone()).expect("a usable certificate");
+    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    config
 }
 
 fn field(line: &str) -> Option<(String, String)> {

@@ -51,6 +51,16 @@ impl Gateway {
     pub fn connect(&self, host: &str) -> client::Client {
         client::Client::connect(self.address, host, &self.authority)
     }
+
+    /// TLS over a connection that is open already.
+    pub fn over(&self, stream: std::net::TcpStream, host: &str) -> client::Client {
+        client::Client::over(stream, host, client::config(&self.authority, &[b"http/1.1"]))
+    }
+
+    /// TLS for clients that are written with tokio.
+    pub fn connector(&self, protocols: &[&[u8]]) -> tokio_rustls::TlsConnector {
+        Arc::new(client::config(&self.authority, protocols)).into()
+    }
 }
 
 fn options(https: SocketAddr, timeouts: Timeouts, certificates: Certificates) -> Options {
@@ -74,6 +84,12 @@ fn options(https: SocketAddr, timeouts: Timeouts, certificates: Certificates) ->
 /// Tries to start a proxy on an address.
 pub fn try_start(https: SocketAddr) -> Result<Proxy, proxy::StartError> {
     Proxy::start(options(https, Timeouts::default(), Certificates::new()))
+}
+
+/// Starts a proxy that speaks no TLS, as a sidecar.
+pub fn start_plain() -> Proxy {
+    let options = options(SocketAddr::from(([127, 0, 0, 1], 0)), Timeouts::default(), Certificates::new());
+    Proxy::start(Options { plain: true, ..options }).expect("the proxy starts")
 }
 
 /// One self-signed certificate for every name the tests use.
@@ -140,8 +156,11 @@ pub fn everywhere(stages: Vec<StageBundle>) -> BundleSet {
             host: "*".to_owned(),
             certificate: Certificate::Local,
             refuse: None,
+            requires: Default::default(),
+            client_ca: None,
             table,
         })],
+        ..BundleSet::default()
     }
 }
 

@@ -97,7 +97,12 @@ impl<'a> Reader<'a> {
             _ => false,
         };
         let definite = tokens.iter().enumerate().all(|(nth, token)| single(token, nth + 1 == tokens.len()));
-        Ok(Path { tokens, definite })
+        let straight = tokens.iter().all(|token| match token {
+            Token::Names(names) => names.len() == 1,
+            Token::Indexes(indexes) => indexes.len() == 1,
+            _ => false,
+        });
+        Ok(Path { tokens, definite, straight })
     }
 
     fn name_or_function(&mut self, whole: bool) -> Result<Token, PathError> {

@@ -18,9 +18,9 @@ struct Walk<'a> {
 
 /// The value at the path from `start`; `root` is what `$` inside filters means.
 pub(super) fn find(path: &Path, start: &Value, root: &Value, meter: &mut Meter) -> Eval<Option<Value>> {
-    if let Some(found) = straight(&path.tokens, start) {
+    if path.straight {
         meter.step(path.tokens.len() as u64)?;
-        return Ok(found);
+        return Ok(straight(&path.tokens, start));
     }
     let mut walk = Walk { root, hits: Vec::new(), meter };
     walk.follow(&path.tokens, start, DEPTH)?;
@@ -28,29 +28,17 @@ pub(super) fn find(path: &Path, start: &Value, root: &Value, meter: &mut Meter) 
     Ok(if path.definite { hits.pop() } else { Some(Value::json_list(hits)) })
 }
 
-/// The common case, names and single indexes one after the other; none for any other path.
-fn straight(tokens: &[Token], start: &Value) -> Option<Option<Value>> {
-    let simple = |token: &Token| match token {
-        Token::Names(names) => names.len() == 1,
-        Token::Indexes(indexes) => indexes.len() == 1,
-        _ => false,
-    };
-    if !tokens.iter().all(simple) {
-        return None;
-    }
-    let mut value = start.clone();
-    for token in tokens {
-        let next = match (token, &value) {
-            (Token::Names(names), Value::Map(map)) => map.get(&names[0]),
-            (Token::Indexes(indexes), Value::List(list)) => offset(indexes[0], list.len()).and_then(|at| list.get(at)),
-            _ => None,
-        };
-        match next {
-            Some(next) => value = next,
-            None => return Some(None),
+/// The common case, names and single indexes one after the other. Goes no deeper than the document.
+fn straight(tokens: &[Token], from: &Value) -> Option<Value> {
+    let Some((token, rest)) = tokens.split_first() else { return Some(from.clone()) };
+    match (token, from) {
+        (Token::Names(names), Value::Map(map)) => map.with(names.first()?, |next| straight(rest, next))?,
+        (Token::Indexes(indexes), Value::List(list)) => {
+            let items = list.items();
+            straight(rest, items.get(offset(*indexes.first()?, items.len())?)?)
         }
+        _ => None,
     }
-    Some(Some(value))
 }
 
 impl Walk<'_> {

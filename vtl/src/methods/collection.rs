@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::{Call, Method};
 use crate::error::{Eval, Fault};
 use crate::limits::Meter;
-use crate::value::{Access, Entry, List, Map, Value, equals_metered};
+use crate::value::{Access, Entry, Form, List, Map, Value, equals_metered};
 
 /// What one more item of a container costs of the scratch bound.
 const ITEM: usize = 64;
@@ -73,6 +73,23 @@ impl Call<'_> {
                     Value::Bool(removed.is_some())
                 }
             },
+            Method::RemoveAll => self.keep(list, false)?,
+            Method::RetainAll => self.keep(list, true)?,
+            Method::Iterator => {
+                self.meter.scratch(list.len() * ITEM)?;
+                Value::List(Rc::new(List::new(Form::Iterator, list.items().clone())))
+            }
+            Method::HasNext if list.form() == Form::Iterator => Value::Bool(!list.is_empty()),
+            Method::Next if list.form() == Form::Iterator => {
+                if list.is_empty() {
+                    return Err(self.fails("nothing is left", "ask hasNext() first"));
+                }
+                self.meter.step(list.len() as u64 / 64)?;
+                list.change(|items| items.remove(0))
+            }
+            Method::ToJsonString if list.form() == Form::Json => {
+                Value::Str(self.printed(&Value::List(Rc::clone(list)))?)
+            }
             Method::Clear => {
                 let old = list.change(std::mem::take);
                 drop(old);
@@ -121,6 +138,10 @@ impl Call<'_> {
                 }
                 Value::Null
             }
+            Method::Replace => match map.get_key(self.argument(0)) {
+                Some(_) => put_entry(map, self.argument(0).clone(), self.argument(1).clone(), self.meter)?,
+                None => Value::Null,
+            },
             Method::Remove if map.access() == Access::Sealed => Value::Null,
             Method::Remove => {
                 self.meter.step(map.len() as u64)?;
@@ -163,6 +184,22 @@ impl Call<'_> {
             )?),
             _ => Value::Null,
         })
+    }
+
+    /// `removeAll` and `retainAll`: keeps the items that are, or are not, among those of the argument.
+    fn keep(&mut self, list: &List, among: bool) -> Eval<Value> {
+        let others = items_of(self.argument(0));
+        let items = list.items().clone();
+        self.meter.scratch(items.len() * ITEM)?;
+        let mut kept = Vec::new();
+        for item in &items {
+            if search(&others, item, false, self.meter)?.is_some() == among {
+                kept.push(item.clone());
+            }
+        }
+        let changed = kept.len() != items.len();
+        list.change(|items| *items = kept);
+        Ok(Value::Bool(changed))
     }
 
     fn view(&mut self, map: &Map) -> Eval<()> {

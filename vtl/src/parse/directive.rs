@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::reference::identifier;
 use super::{End, Nodes, Parser};
-use crate::ast::{Block, Call, Macro, Node, Root, Step};
+use crate::ast::{Arm, Block, Call, Macro, Node, Root, Step};
 use crate::error::Eval;
 
 const NO_END: &str = "add #end";
@@ -177,20 +177,22 @@ impl<'s> Parser<'s, '_> {
 
     fn if_(&mut self, start: usize) -> Eval<Node> {
         let mut arms = Vec::new();
-        loop {
-            self.open(start, "#if")?;
+        // Where the arm being read starts, and what it is called.
+        let (mut at, mut name) = (start, "#if");
+        let start_of_else = loop {
+            self.open(at, name)?;
             let condition = self.expression()?;
-            self.close(start, "#if")?;
+            self.close(at, name)?;
             let (block, end) = self.block()?;
-            arms.push((condition, block));
+            arms.push(Arm { condition, block, at: self.place(at) });
             match end {
                 Some(End { word: "end", .. }) => return Ok(Node::If { arms, otherwise: Block::new() }),
-                Some(End { word: "else", .. }) => break,
-                Some(_) => {}
+                Some(End { word: "else", at }) => break at,
+                Some(End { at: next, .. }) => (at, name) = (next, "#elseif"),
                 None => return Err(self.wrong(start, "#if has no #end", NO_END)),
             }
-        }
-        let otherwise = self.body(start, "#else")?;
+        };
+        let otherwise = self.body(start_of_else, "#else")?;
         Ok(Node::If { arms, otherwise })
     }
 

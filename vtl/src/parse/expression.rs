@@ -132,7 +132,7 @@ impl Parser<'_, '_> {
             Some(b'0'..=b'9' | b'-' | b'.') => self.number(),
             Some(b'$') => match self.reference(0)? {
                 Some(reference) => Ok(Expr::Reference(Box::new(reference))),
-                None => Err(self.wrong(start, "expected a name after `$`", "")),
+                None => Err(self.wrong(start, "expected a name after `$`", "write $name, or '$' for the sign")),
             },
             Some(b'(') => {
                 self.at += 1;

@@ -97,7 +97,7 @@ impl<'s> Parser<'s, '_> {
         if floating {
             return match text.parse() {
                 Ok(number) => Ok(Expr::Double(number)),
-                Err(_) => Err(self.wrong(start, format!("`{text}` is not a number"), "")),
+                Err(_) => Err(self.wrong(start, format!("`{text}` is not a number"), "a number is 1, -2.5 or 1e3")),
             };
         }
         Ok(match (text.parse(), text.parse()) {

@@ -112,9 +112,9 @@ impl Parser<'_, '_> {
         Ok(steps)
     }
 
-    /// Expressions between commas, up to and with the closing character.
+    /// Expressions between commas, up to and with the closing character. The opening one was just read.
     pub(super) fn arguments(&mut self, close: u8) -> Eval<Vec<Expr>> {
-        let open = self.at;
+        let open = self.at.saturating_sub(1);
         let mut arguments = Vec::new();
         self.skip_blanks();
         if self.peek() == Some(close) {

@@ -14,6 +14,7 @@ use crate::value::{Value, print_java};
 
 impl Renderer<'_, '_> {
     /// Renders a reference. A null is empty text (recorded), where Velocity would print the reference itself.
+    #[inline]
     pub(super) fn print_reference(&mut self, reference: &Reference, out: &mut String) -> Eval<()> {
         // `$name` and `$name.property`, which most references are, print without a copy of the value.
         if let (Root::Variable(slot), None, 0) = (reference.root, &reference.alternate, reference.backslashes)
@@ -28,7 +29,12 @@ impl Renderer<'_, '_> {
                 _ => {}
             }
         }
-        // So does the escape around nearly every string.
+        self.print_other(reference, out)
+    }
+
+    #[inline(never)]
+    fn print_other(&mut self, reference: &Reference, out: &mut String) -> Eval<()> {
+        // The escape around nearly every string prints without a copy as well.
         if let (Root::Util, [Step::Method { name, arguments, .. }], None, 0) =
             (reference.root, &*reference.steps, &reference.alternate, reference.backslashes)
             && let ("escapeJavaScript", [argument]) = (&**name, &**arguments)
@@ -252,6 +258,7 @@ impl Renderer<'_, '_> {
     }
 
     /// `#set`. A null changes nothing, as in Velocity 1.7; nor does setting what is not there or not open.
+    #[inline(never)]
     pub(super) fn assign(&mut self, target: &Reference, value: Value) -> Eval<()> {
         if value.is_null() {
             return Ok(());

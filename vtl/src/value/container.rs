@@ -14,6 +14,8 @@ pub enum Form {
     Java,
     /// As json-smart's `JSONArray`: `["a","b"]`. Lists out of JSON; recorded from the real service.
     Json,
+    /// What a `java.util.Iterator` has left. Prints as a list would.
+    Iterator,
 }
 
 /// A list. Iteration goes by index, so that a template may change it meanwhile.
@@ -86,6 +88,14 @@ const INDEX_FROM: usize = 12;
 /// Where in the order a key is.
 #[derive(Debug)]
 struct Index(HashMap<Text, usize>);
+
+impl Index {
+    /// Apart, so that the search among few needs no room for hashing.
+    #[inline(never)]
+    fn find(&self, name: &str) -> Option<usize> {
+        self.0.get(name).copied()
+    }
+}
 
 #[derive(Debug, Default)]
 struct Entries {
@@ -171,10 +181,14 @@ impl Map {
         }
     }
 
+    #[inline]
     fn place(&self, entries: &Entries, name: &str) -> Option<usize> {
-        let same = |(key, _): &(Value, Value)| as_text(key).is_some_and(|key| key.eq_ignore_ascii_case(name));
         let exact = entries.find_str(name);
-        if self.any_case { exact.or_else(|| entries.pairs.iter().position(same)) } else { exact }
+        if exact.is_some() || !self.any_case {
+            return exact;
+        }
+        let same = |(key, _): &(Value, Value)| as_text(key).is_some_and(|key| key.eq_ignore_ascii_case(name));
+        entries.pairs.iter().position(same)
     }
 
     /// The entry at a place in insertion order.
@@ -217,9 +231,10 @@ pub struct Entry {
 }
 
 impl Entries {
+    #[inline(always)]
     fn find_str(&self, name: &str) -> Option<usize> {
         match &self.index {
-            Some(index) => index.0.get(name).copied(),
+            Some(index) => index.find(name),
             None => self.pairs.iter().position(|(key, _)| as_text(key).is_some_and(|key| key.is(name))),
         }
     }
@@ -253,10 +268,17 @@ impl Entries {
     }
 }
 
-/// Do two of a few string keys say the same?
+/// Do two of a few string keys say the same? A key is compared with those before it only where its length and
+/// ends have been seen among them, which is hardly ever.
 fn has_twins(pairs: &[(Value, Value)]) -> bool {
+    let mut seen = 0_u64;
     pairs.iter().enumerate().any(|(nth, (key, _))| {
-        as_text(key).is_some_and(|key| pairs[..nth].iter().any(|(other, _)| as_text(other) == Some(key)))
+        as_text(key).is_some_and(|key| {
+            let mark = 1 << (key.mark() % 64);
+            let known = seen & mark != 0;
+            seen |= mark;
+            known && pairs[..nth].iter().any(|(other, _)| as_text(other) == Some(key))
+        })
     })
 }
 

@@ -18,9 +18,15 @@ pub(crate) enum Style {
 }
 
 /// Appends what `toString` gives; nothing for null. Fails beyond `limit` bytes of output.
+#[inline(always)]
 pub(crate) fn print_java(value: &Value, out: &mut String, limit: usize) -> Eval<()> {
     match value {
         Value::Null => Ok(()),
+        // The most common case, without the ways into containers.
+        Value::Str(text) => {
+            out.push_str(text);
+            if out.len() > limit { Err(too_long(limit)) } else { Ok(()) }
+        }
         other => java(other, out, limit, DEPTH),
     }
 }

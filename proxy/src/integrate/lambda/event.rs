@@ -69,6 +69,21 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// The certificate that the client has shown, if any.
+    fn certificate(&self, object: &mut Writer<'_>) {
+        let Some(shown) = context::certificate(self.exchange) else { return };
+        object.nested("clientCert", |object| {
+            object.text("clientCertPem", &*shown.pem);
+            object.text("subjectDN", &*shown.subject);
+            object.text("issuerDN", &*shown.issuer);
+            object.text("serialNumber", &*shown.serial);
+            object.nested("validity", |object| {
+                object.text("notBefore", &*shown.not_before);
+                object.text("notAfter", &*shown.not_after);
+            });
+        });
+    }
+
     /// `requestTimeEpoch`.
     fn epoch(&self, object: &mut Writer<'_>, member: &'static str) {
         if let Some(millis) = context::lookup(self.exchange, "requestTimeEpoch") {

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use bundle::ApiKind;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
@@ -103,7 +104,7 @@ pub async fn invoke(
     };
     let (parts, body) = response.into_parts();
     let result = tokio::time::timeout_at(deadline, body.collect(MAX_RESULT)).await;
-    let result = result.map_err(|_elapsed| Rejection::IntegrationTimeout)?.map_err(broken)?;
+    let result = result.map_err(|_elapsed| Rejection::IntegrationTimeout)?.map_err(|error| broken(exchange, error))?;
     drop(permit);
     Ok(Invoked::Whole(outcome, Response::from_parts(parts, result)))
 }
@@ -173,11 +174,15 @@ pub fn refused(response: &Response<Bytes>) -> Rejection {
 }
 
 /// A result broke off, or is too large.
-fn broken(error: BodyError) -> Rejection {
+fn broken(exchange: &Exchange, error: BodyError) -> Rejection {
     match error {
         BodyError::Fault(BodyFault::Silent) => Rejection::IntegrationTimeout,
         BodyError::Fault(BodyFault::TooLarge) => {
-            Rejection::MalformedFunctionAnswer(format!("the function's result has more than {MAX_RESULT} bytes"))
+            let text = format!("the function's result has more than {MAX_RESULT} bytes");
+            match exchange.routed.as_ref().map(|routed| routed.stage.live.kind) {
+                Some(ApiKind::Rest) | None => Rejection::MalformedFunctionAnswer(text),
+                Some(ApiKind::Http) => Rejection::IntegrationFailure(text),
+            }
         }
         BodyError::Fault(BodyFault::Aborted) => Rejection::IntegrationFailure(BodyFault::Aborted.to_string()),
         BodyError::Wire(error) => Rejection::IntegrationFailure(error.to_string()),
@@ -203,6 +208,19 @@ mod tests {
         }
         for status in [400, 403, 404] {
             assert_eq!(refused(status), Rejection::Configuration(text(status)));
+        }
+    }
+
+    #[test]
+    fn a_result_that_is_too_large_is_an_answer_of_the_apis_kind() {
+        use crate::fixture::{core, default_host, mock, request, set, stage};
+        for (kind, status) in [(ApiKind::Rest, 502), (ApiKind::Http, 500)] {
+            let mut bundle = stage("prod", &[mock("GET /a")]);
+            bundle.api.kind = kind;
+            let (core, _) = core(&set(vec![bundle], vec![default_host("example.com", &["prod"])]));
+            let mut exchange = request("GET", "/prod/a", &[]);
+            crate::dispatch::dispatch(&core, &mut exchange).unwrap();
+            assert_eq!(broken(&exchange, BodyFault::TooLarge.into()).answer().status, status);
         }
     }
 

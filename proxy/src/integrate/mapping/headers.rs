@@ -131,7 +131,10 @@ pub fn proxied_to_client(headers: &mut HeaderMap) {
 
 /// Headers that concern one connection only (RFC 9110, 7.6.1).
 pub fn is_hop_by_hop(name: &HeaderName) -> bool {
-    matches!(name.as_str(), "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" | "te")
+    matches!(
+        name.as_str(),
+        "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" | "te" | "http2-settings"
+    )
 }
 
 /// Takes the headers away that concern one connection only, also those that `Connection` names.

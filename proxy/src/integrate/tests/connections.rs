@@ -141,6 +141,65 @@ fn a_post_on_a_connection_that_dies_is_not_sent_again() {
 }
 
 #[test]
+fn an_answer_that_is_none_is_not_asked_for_again() {
+    run(async {
+        let seen = Seen::default();
+        let remember = seen.clone();
+        let address = server(move |number, mut stream| {
+            let seen = remember.clone();
+            async move {
+                for answer in [OK, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"] {
+                    let Some(head) = head(&mut stream).await else { return };
+                    seen.add(number, head);
+                    say(&mut stream, answer).await;
+                }
+            }
+        })
+        .await;
+        let served = Served::new(&core(), to(address));
+        assert_eq!(served.get().await.unwrap(), "ok");
+        let answer = served.ask(Method::DELETE, "/prod/x", &[], "").await;
+        assert!(matches!(answer, Err(Rejection::IntegrationFailure(_))), "{:?}", answer.map(|_| ()));
+        assert_eq!(seen.connections(), [0, 0], "a DELETE that was carried out is not carried out again");
+    });
+}
+
+#[test]
+fn those_who_find_a_pod_gone_together_have_found_it_gone_once() {
+    run(async {
+        let (alive, _) = answering(OK).await;
+        let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let options = options();
+        let pods = std::sync::Arc::from([alive, gone]);
+        options.endpoints.publish([(("shop".into(), "orders".into()), pods)].into());
+        let core = core_with(options, crate::integrate::upstream::tls::Clients::shared());
+        let service = BackendTarget::Service {
+            namespace: "shop".into(),
+            name: "orders".into(),
+            port: 8080,
+            scheme: bundle::integration::Scheme::Http,
+        };
+        let served = Served::new(&core, backend(service));
+        let asked = futures_util::future::join_all((0..24).map(|_| served.get())).await;
+        assert!(asked.into_iter().all(|answer| answer.is_ok_and(|text| text == "ok")));
+        // It comes back, and has rested for a second, not for thirty.
+        let listener = tokio::net::TcpListener::bind(gone).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        let found = async { drop(listener.accept().await.unwrap()) };
+        let asking = async {
+            loop {
+                drop(futures_util::future::join_all((0..4).map(|_| served.get())).await);
+            }
+        };
+        tokio::select! {
+            () = found => {}
+            () = asking => {}
+            () = tokio::time::sleep(Duration::from_secs(5)) => panic!("nobody asks the pod again"),
+        }
+    });
+}
+
+#[test]
 fn a_backend_that_says_nothing_is_a_timeout() {
     run(async {
         let address = server(|_, mut stream| async move {

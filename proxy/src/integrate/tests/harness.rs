@@ -170,7 +170,7 @@ impl Served {
             validation: None,
             action: bundle::route::Action::Serve(Box::new(integration)),
         }];
-        let set = BundleSet { stages: vec![Stamped::new(bundle)], hosts: Vec::new() };
+        let set = BundleSet { stages: vec![Stamped::new(bundle)], ..BundleSet::default() };
         let (live, broken) = Live::parse(&set, &Live::default());
         assert!(broken.is_empty(), "{broken:?}");
         let live = Arc::clone(&live.stages[0]);

@@ -83,6 +83,22 @@ fn overrides_replace_mapped_parameters_and_add_others() {
 }
 
 #[test]
+fn a_template_runs_for_its_media_type_only_and_may_make_any_text() {
+    run(async {
+        let (address, seen) = answering(OK).await;
+        let template = "#set($context.requestOverride.header.X-Over = 'o'){not json";
+        let served = translated(&url(address), template, &[], response(""));
+        for (media_type, header, length) in
+            [("application/json; charset=utf-8", Some("o"), "9"), ("text/plain", None, "4"), ("text/json", None, "4")]
+        {
+            served.ask(Method::POST, "/prod/x", &[("content-type", media_type)], "body").await.unwrap();
+            assert_eq!(seen.header("x-over").as_deref(), header, "{media_type}");
+            assert_eq!(seen.header("content-length").as_deref(), Some(length), "{media_type}");
+        }
+    });
+}
+
+#[test]
 fn a_response_override_wins_and_is_only_applied_if_it_can_be() {
     run(async {
         let (address, _) = answering("HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{\"a\":[{\"b\":3}]}").await;
@@ -169,21 +185,20 @@ fn what_goes_wrong_names_its_place_and_nothing_of_the_body() {
 }
 
 #[test]
-fn a_mocks_override_survives_without_a_template() {
+fn a_mocks_overrides_survive_with_and_without_a_template() {
     run(async {
-        let request = RequestMapping {
-            templates: [(
-                "application/json".to_owned(),
-                "#set($context.responseOverride.status = 444){\"statusCode\": 200}".to_owned(),
-            )]
-            .into(),
-            ..RequestMapping::default()
-        };
+        let template = "#set($context.responseOverride.status = 444)#set($context.responseOverride.header.X-M = 'm')\
+                        #set($context.requestOverride.path.kept = 'k'){\"statusCode\": 200}";
         let mut plain = response("");
         plain.templates.clear();
-        let served = Served::new(&core(), Integration::Mock(Mock { request, responses: vec![plain] }));
-        let answer = post(&served, "").await.unwrap();
-        assert_eq!(answer.status(), 444);
+        for (answer, text_of_it) in [(plain, ""), (response("$context.requestOverride.path.kept"), "k")] {
+            let templates = [("application/json".to_owned(), template.to_owned())].into();
+            let request = RequestMapping { templates, ..RequestMapping::default() };
+            let served = Served::new(&core(), Integration::Mock(Mock { request, responses: vec![answer] }));
+            let answer = post(&served, "").await.unwrap();
+            assert_eq!((answer.status().as_u16(), value(answer.headers(), "x-m")), (444, Some("m")));
+            assert_eq!(text(answer).await.unwrap(), text_of_it);
+        }
     });
 }
 

@@ -12,6 +12,8 @@ use crate::integrate::upstream::{Destination, Pool, Reach, Upstream};
 /// For so long a pod that could not be reached is left alone; twice as long after every further failure.
 const FIRST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(30);
+/// A pod that has not taken a connection for so long counts as one that does not.
+const SLOW: Duration = Duration::from_millis(500);
 /// Pods that one request tries.
 const TRIES: u8 = 3;
 
@@ -104,20 +106,27 @@ impl Balancer {
         if same {
             return;
         }
+        let mut complete = true;
         let mut before = std::mem::take(&mut pods.members);
         for &address in addresses.iter().flat_map(|addresses| addresses.iter()) {
             let member = match before.iter().position(|member| member.address == address) {
                 Some(index) => before.swap_remove(index),
                 None => {
                     let destination = service.destination.clone().reached(Reach::Pod(address));
-                    // Too many endpoints are known: those before it have to do.
-                    let Ok(pool) = upstream.pool(&destination) else { break };
+                    let Ok(pool) = upstream.pool(&destination) else {
+                        // Too many endpoints are known: the others have to do until there is room.
+                        complete = false;
+                        continue;
+                    };
                     Member { address, pool, failures: 0, rests_until: None }
                 }
             };
             pods.members.push(member);
         }
-        pods.addresses = addresses;
+        pods.addresses = addresses.filter(|_| complete);
+        if !complete {
+            self.generation.set(None);
+        }
         for gone in before {
             gone.pool.retire();
             upstream.pools.borrow_mut().remove(&gone.pool.destination);
@@ -130,7 +139,8 @@ impl Balancer {
         if reached {
             member.failures = 0;
             member.rests_until = None;
-        } else {
+        } else if member.rests_until.is_none_or(|until| until <= Instant::now()) {
+            // Those who tried it at the same time have seen the same failure.
             let rest = FIRST_REST.saturating_mul(1 << member.failures.min(5)).min(LONGEST_REST);
             member.failures += 1;
             member.rests_until = Some(Instant::now() + rest);
@@ -151,8 +161,13 @@ impl Choice {
         self.pool.as_ref().unwrap_or(service)
     }
 
+    /// Watches the making of a connection.
+    pub(super) fn reaching<'a>(&'a self, service: &'a Pool) -> Reaching<'a> {
+        Reaching { service, choice: self, began: Some(Instant::now()) }
+    }
+
     /// A connection was made.
-    pub(super) fn connected(&self, service: &Pool) {
+    fn connected(&self, service: &Pool) {
         if let (Some(balancer), Some(pool)) = (&service.balancer, &self.pool) {
             balancer.note(pool, true);
         }
@@ -163,6 +178,8 @@ impl Choice {
         let (Some(balancer), Some(pool)) = (&service.balancer, &self.pool) else { return false };
         match left {
             Left::NotReached => balancer.note(pool, false),
+            // Asking the same pod the same again is no other pod.
+            Left::Broken if balancer.pods.borrow().members.len() < 2 => return false,
             Left::Broken | Left::Stale => {}
         }
         if self.tries >= TRIES {
@@ -171,6 +188,34 @@ impl Choice {
         self.tries += 1;
         self.pool = balancer.choose(upstream, service, Some(pool));
         true
+    }
+}
+
+/// A connection to a pod, being made.
+pub(super) struct Reaching<'a> {
+    service: &'a Pool,
+    choice: &'a Choice,
+    began: Option<Instant>,
+}
+
+impl Reaching<'_> {
+    /// It is made, or has failed.
+    pub(super) fn ended(mut self, made: bool) {
+        self.began = None;
+        if made {
+            self.choice.connected(self.service);
+        }
+    }
+}
+
+impl Drop for Reaching<'_> {
+    /// The request's own time was over, or its client gone: a pod that did not answer until then is no better for it.
+    fn drop(&mut self) {
+        if let (Some(began), Some(balancer), Some(pool)) = (self.began, &self.service.balancer, &self.choice.pool)
+            && began.elapsed() >= SLOW
+        {
+            balancer.note(pool, false);
+        }
     }
 }
 

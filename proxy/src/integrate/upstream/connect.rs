@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::accept::WireError;
 use crate::body::Body;
-use crate::egress::{Egress, Forbidden};
+use crate::egress::Forbidden;
 use crate::integrate::upstream::destination::{Destination, Protocol, Reach};
 use crate::integrate::upstream::http1::head::MAX_HEADER_SECTION;
 use crate::integrate::upstream::http1::{self, Io};
@@ -28,8 +28,9 @@ use crate::rejection::Rejection;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// One address, while others are left to try.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
-/// A pod of a Service, which is on the same network.
+/// A pod of a Service, which is on the same network; and its part in TLS.
 const POD_TIMEOUT: Duration = Duration::from_secs(1);
+const POD_TLS_TIMEOUT: Duration = Duration::from_secs(2);
 /// What one HTTP/2 stream, and all of a connection's, may send ahead of their readers.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
@@ -117,10 +118,13 @@ async fn establish(
         Reach::Pod(pod) => reach_pod(pod).await.map_err(failed)?,
         Reach::Checked | Reach::Exempt | Reach::Service(_) => {
             let resolved = upstream.names.resolve(host).await;
-            let mut addresses = resolved.map_err(|cause| ConnectError::Resolve { host: host.clone(), cause })?;
-            if destination.reach == Reach::Checked {
-                addresses = permitted(&upstream.options.egress, host, addresses)?;
-            }
+            let addresses = resolved.map_err(|cause| ConnectError::Resolve { host: host.clone(), cause })?;
+            let egress = &upstream.options.egress;
+            let addresses = match destination.reach {
+                Reach::Checked => permitted(host, addresses, |address| egress.check(address))?,
+                Reach::Service(_) => permitted(host, addresses, |address| egress.check_service(address))?,
+                Reach::Exempt | Reach::Pod(_) => addresses,
+            };
             reach(&addresses, destination.port).await.map_err(failed)?
         }
     };
@@ -133,9 +137,12 @@ async fn establish(
             let config = upstream.tls.config(offer_http2, destination.verification.skip_issuer)?;
             let name = destination.server_name();
             let name = ServerName::try_from(name).map_err(|_| ConnectError::ServerName(name.into()))?.to_owned();
-            let stream = TlsConnector::from(config)
-                .connect(name, tcp)
+            // Whatever happens, the whole is bounded; another pod may be tried soon.
+            let patience = if matches!(destination.reach, Reach::Pod(_)) { POD_TLS_TIMEOUT } else { CONNECT_TIMEOUT };
+            let connecting = TlsConnector::from(config).connect(name, tcp);
+            let stream = tokio::time::timeout(patience, connecting)
                 .await
+                .unwrap_or_else(|elapsed| Err(elapsed.into()))
                 .map_err(|error| ConnectError::Tls { authority: destination.authority(), error })?;
             if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
                 speak_http2(stream, counted).await.map_err(failed)
@@ -147,9 +154,13 @@ async fn establish(
 }
 
 /// The addresses that may be connected to.
-fn permitted(egress: &Egress, host: &str, addresses: Rc<[IpAddr]>) -> Result<Rc<[IpAddr]>, ConnectError> {
+fn permitted(
+    host: &str,
+    addresses: Rc<[IpAddr]>,
+    check: impl Fn(IpAddr) -> Result<(), Forbidden>,
+) -> Result<Rc<[IpAddr]>, ConnectError> {
     let mut refused = None;
-    let mut check = |&address: &IpAddr| match egress.check(address) {
+    let mut check = |&address: &IpAddr| match check(address) {
         Ok(()) => true,
         Err(reason) => {
             refused = Some((address, reason));

@@ -101,6 +101,13 @@ impl Watch for UploadWatch {
     }
 }
 
+impl Drop for UploadWatch {
+    /// A body that is gone uploads no more: not all of it may have been asked for its end.
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 /// Awaits `work` for `limit` from `began` on, and longer while an upload moves. `None` if it took too long. `work` comes
 /// pinned: to move it in would copy kilobytes.
 pub async fn in_time<T>(

@@ -84,6 +84,13 @@ pub(super) struct Failed {
     pub(super) sent: bool,
 }
 
+impl Fault {
+    /// The connection has ended, rather than that its answer is none.
+    pub(super) fn is_end(&self) -> bool {
+        matches!(self, Self::Closed | Self::Io(_))
+    }
+}
+
 impl Connection {
     pub(super) fn new(io: Io, counted: Counted) -> Box<Self> {
         Box::new(Self {

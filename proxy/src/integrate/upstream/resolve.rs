@@ -1,5 +1,5 @@
-//! Host names to addresses: DNS with its own time to live, kept per core. An expired answer is used while it is
-//! asked for again, and for as long as DNS fails, because an address that worked is better than none.
+//! Host names to addresses: DNS with its own time to live, kept per core. An answer that has just expired is used while
+//! it is asked for again, an older one only if DNS fails, because an address that worked is better than none.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{LookupIpStrategy, ResolveHosts};
+use tokio::sync::Notify;
 
 /// Names remembered; beyond it, all are forgotten, which only costs asking again.
 const MAX_NAMES: usize = 4096;
@@ -18,6 +19,10 @@ const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(300);
 /// Time between two questions while DNS fails.
 const RETRY: Duration = Duration::from_secs(5);
+/// An answer that expired this long ago may be somebody else's address by now: it is asked for first.
+const STALE: Duration = Duration::from_secs(30);
+/// How long that may take.
+const STALE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Names and their addresses.
 #[derive(Default)]
@@ -30,6 +35,8 @@ struct Name {
     addresses: RefCell<Rc<[IpAddr]>>,
     valid_until: Cell<Instant>,
     refreshing: Cell<bool>,
+    /// Told when it has been asked for again, whatever came of it.
+    refreshed: Notify,
 }
 
 impl Names {
@@ -43,8 +50,15 @@ impl Names {
         }
         let known = self.known.borrow().get(host).cloned();
         if let Some(name) = known {
-            if name.valid_until.get() <= Instant::now() && !name.refreshing.replace(true) {
-                tokio::task::spawn_local(Rc::clone(self).refresh(host.into(), Rc::clone(&name)));
+            let expired = Instant::now().checked_duration_since(name.valid_until.get());
+            if let Some(expired) = expired {
+                if !name.refreshing.replace(true) {
+                    tokio::task::spawn_local(Rc::clone(self).refresh(host.into(), Rc::clone(&name)));
+                }
+                if expired > STALE {
+                    // Too late or in vain, the old addresses have to do.
+                    drop(tokio::time::timeout(STALE_TIMEOUT, name.refreshed.notified()).await);
+                }
             }
             return Ok(Rc::clone(&name.addresses.borrow()));
         }
@@ -53,6 +67,7 @@ impl Names {
             addresses: RefCell::new(Rc::clone(&addresses)),
             valid_until: Cell::new(valid_until),
             refreshing: Cell::new(false),
+            refreshed: Notify::new(),
         };
         let mut known = self.known.borrow_mut();
         if known.len() >= MAX_NAMES {
@@ -74,6 +89,7 @@ impl Names {
             }
         }
         name.refreshing.set(false);
+        name.refreshed.notify_waiters();
     }
 
     async fn ask(&self, host: &str) -> Result<(Rc<[IpAddr]>, Instant), String> {

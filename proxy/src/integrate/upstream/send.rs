@@ -38,21 +38,25 @@ impl Upstream {
             let (place, reused) = match idle {
                 Some(connection) => (Place::Http1(connection), true),
                 // Boxed, because making a connection takes room that most requests would only carry around.
-                None => match Box::pin(self.place(pool, fresh)).await {
-                    Ok(place) => {
-                        choice.connected(service);
-                        place
+                None => {
+                    let reaching = choice.reaching(service);
+                    let place = Box::pin(self.place(pool, fresh)).await;
+                    reaching.ended(place.is_ok());
+                    match place {
+                        Ok(place) => place,
+                        // Nothing has been sent: another pod may do.
+                        Err(Rejection::IntegrationFailure(_)) if choice.another(self, service, Left::NotReached) => {
+                            continue;
+                        }
+                        Err(rejection) => return Err(rejection),
                     }
-                    // Nothing has been sent: another pod may do.
-                    Err(Rejection::IntegrationFailure(_)) if choice.another(self, service, Left::NotReached) => {
-                        continue;
-                    }
-                    Err(rejection) => return Err(rejection),
-                },
+                }
             };
             let (unsent, broken) = match place {
                 Place::Http1(connection) => match connection.ask(pool, &mut request).await {
                     Ok(response) => return Ok(response),
+                    // The backend has answered; it would answer so again.
+                    Err(Failed { fault, sent: true }) if !fault.is_end() => return Err(broken(&fault)),
                     Err(Failed { fault, sent }) => ((!sent).then_some(request), broken(&fault)),
                 },
                 // Boxed for the same reason: most backends speak HTTP/1.1.

@@ -78,6 +78,39 @@ fn what_cannot_be_read_keeps_what_was_there_and_is_told_by_name() {
     assert!(collection.objects[&object.0].trouble.is_none());
 }
 
+/// A bundle under a subject.
+fn object(subject: Subject, content: &impl serde::Serialize) -> (String, Packed) {
+    let encoded = bundle::encode(content, bundle::FORMAT).unwrap();
+    let (format, digest) = (encoded.format, encoded.digest);
+    let name = subject.object_name("default");
+    (
+        name,
+        Index { subject, format, digest, deployment: None, pin: None, certificate: None, parts: Vec::new() }
+            .pack(encoded.payload),
+    )
+}
+
+#[test]
+fn plans_and_keys_come_and_go() {
+    let (plan, keys) = crate::fixture::callers("prod", "a-key-of-acme-0123456789", "acme");
+    let mut collection = collection();
+    let of_plan = object(Subject::Plan(plan.key.clone()), &*plan);
+    let of_keys = object(Subject::Keys(keys.shard.clone()), &*keys);
+    assert!(matches!(give(&mut collection, &of_plan), Came::Read(_)));
+    assert!(matches!(give(&mut collection, &of_keys), Came::Read(_)));
+    assert_eq!((collection.plans.len(), collection.keys.len()), (1, 1));
+    // One that is about something else than it says.
+    let (name, _) = &of_keys;
+    let other = object(Subject::Keys(keys.shard.clone()), &*plan);
+    assert!(matches!(give(&mut collection, &other), Came::Rejected));
+    assert_eq!(collection.keys.len(), 1, "what was there stays");
+    collection.changed = false;
+    collection.remove(name);
+    assert!(collection.keys.is_empty() && collection.has_changed());
+    collection.retain(&HashSet::new());
+    assert!(collection.plans.is_empty());
+}
+
 #[test]
 fn an_object_with_anothers_name_is_refused() {
     let mut collection = collection();

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::dispatch::dispatch;
-use crate::fixture::{core, custom_host, default_host, request, route, set, stage};
+use crate::fixture::{core, custom_host, default_host, request, route, set, stage, with_certificate};
 
 fn function(method: &str) -> Route {
     let call = FunctionCall { uri: "fn".into(), method: Some("POST".into()), credentials: None, timeout_ms: 1000 };
@@ -42,6 +42,25 @@ impl Api {
         let event = Source::of(&exchange, &trace_id, body).unwrap().write(format);
         serde_json::from_slice(&event).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&event)))
     }
+}
+
+#[test]
+fn functions_see_the_certificate_that_a_client_has_shown() {
+    let exchange = || with_certificate(request("GET", "/prod/x", &[]));
+    let rest = REST.event(exchange(), PayloadFormat::V1, b"");
+    let mut seen = rest["requestContext"]["identity"]["clientCert"].clone();
+    let pem = seen["clientCertPem"].take();
+    assert!(pem.as_str().unwrap().starts_with("-----BEGIN CERTIFICATE-----\nMII"), "{pem}");
+    let wanted = json!({
+        "clientCertPem": null, "subjectDN": "O=Partners,CN=client", "issuerDN": "O=Partners,CN=client",
+        "serialNumber": "7",
+        "validity": {"notBefore": "May 28 00:00:00 2019 GMT", "notAfter": "Aug  5 00:00:00 2121 GMT"},
+    });
+    assert_eq!(seen, wanted);
+    let http = HTTP.event(exchange(), PayloadFormat::V2, b"");
+    assert_eq!(http["requestContext"]["authentication"]["clientCert"]["subjectDN"], "O=Partners,CN=client");
+    let http = HTTP.event(request("GET", "/prod/x", &[]), PayloadFormat::V2, b"");
+    assert_eq!(http["requestContext"].get("authentication"), None);
 }
 
 #[test]
@@ -83,6 +102,29 @@ fn a_rest_event_has_every_member_and_no_other() {
         "body": null, "isBase64Encoded": false,
     });
     assert_eq!(event, wanted);
+}
+
+#[test]
+fn an_event_names_the_key_that_was_asked_for() {
+    let mut bundle = stage("prod", &["GET /keyed", "GET /open"].map(function));
+    bundle.routes[0].requires = [bundle::api_key::GUARD.to_owned()].into();
+    bundle.functions = BTreeMap::from([("fn".to_owned(), BackendTarget::Url("http://127.0.0.1:1".to_owned()))]);
+    let mut set = set(vec![bundle], vec![default_host("example.com", &["prod"])]);
+    let (plans, keys) = crate::fixture::callers("prod", "a-key-of-acme-0123456789", "acme");
+    (set.plans, set.keys) = (vec![plans], vec![keys]);
+    let (core, broken) = core(&set);
+    assert!(broken.is_empty(), "{broken:?}");
+    let identity = |path: &str| {
+        let mut exchange = request("GET", path, &[("x-api-key", "a-key-of-acme-0123456789")]);
+        dispatch(&core, &mut exchange).unwrap();
+        crate::fixture::run(crate::guard::guard(&core, &mut exchange)).unwrap();
+        let trace_id = HeaderValue::from_static("Root=1-600102ab-89abcdef0123456789abcdef");
+        let event = Source::of(&exchange, &trace_id, b"").unwrap().write(PayloadFormat::V1);
+        serde_json::from_slice::<Value>(&event).unwrap()["requestContext"]["identity"].clone()
+    };
+    let keyed = identity("/prod/keyed");
+    assert_eq!((&keyed["apiKey"], &keyed["apiKeyId"]), (&json!("a-key-of-acme-0123456789"), &json!("acme")));
+    assert_eq!(identity("/prod/open").get("apiKeyId"), None);
 }
 
 #[test]

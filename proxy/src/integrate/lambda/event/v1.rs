@@ -7,9 +7,8 @@ use crate::integrate::lambda::json::{self, Writer};
 use crate::integrate::lambda::request::{Query, headers, spelled};
 
 /// Members of `requestContext.identity` that only signed requests have, before and after the others in Amazon's order.
-const CALLER: [&str; 8] = [
-    "accessKey",
-    "accountId",
+const ACCOUNT: [&str; 2] = ["accessKey", "accountId"];
+const CALLER: [&str; 6] = [
     "caller",
     "cognitoAuthenticationProvider",
     "cognitoAuthenticationType",
@@ -84,6 +83,13 @@ fn context(source: &Source<'_>, object: &mut Writer<'_>) {
         }
     }
     object.nested("identity", |identity| {
+        for member in ACCOUNT {
+            identity.raw(member, b"null");
+        }
+        // Only where an API key was asked for.
+        if source.exchange.record.caller.is_some() {
+            source.context(identity, &[("apiKey", "identity.apiKey"), ("apiKeyId", "identity.apiKeyId")]);
+        }
         for member in CALLER {
             identity.raw(member, b"null");
         }
@@ -91,6 +97,7 @@ fn context(source: &Source<'_>, object: &mut Writer<'_>) {
         identity.raw("user", b"null");
         source.context(identity, &[("userAgent", "identity.userAgent")]);
         identity.raw("userArn", b"null");
+        source.certificate(identity);
     });
     if let Some(canary) = source.stage.canary_request {
         object.raw("isCanaryRequest", if canary { b"true" } else { b"false" });

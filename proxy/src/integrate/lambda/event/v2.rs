@@ -57,8 +57,11 @@ pub(super) fn write(source: &Source<'_>, out: &mut Vec<u8>) {
 }
 
 fn request_context(source: &Source<'_>, object: &mut Writer<'_>) {
-    let own = ["accountId", "apiId", "domainName", "domainPrefix"];
-    source.context(object, &own.map(|name| (name, name)));
+    source.context(object, &["accountId", "apiId"].map(|name| (name, name)));
+    if source.exchange.client.certificate.is_some() {
+        object.nested("authentication", |authentication| source.certificate(authentication));
+    }
+    source.context(object, &["domainName", "domainPrefix"].map(|name| (name, name)));
     object.nested("http", |http| {
         http.text("method", source.exchange.method.as_str());
         http.text("path", source.whole_path());

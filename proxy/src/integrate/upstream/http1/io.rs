@@ -26,6 +26,10 @@ impl Io {
                 Ok(_) | Err(_) => return false,
             },
             Self::Tls(stream) => {
+                if !stream.get_ref().1.wants_read() {
+                    // TLS holds something already: more than the answer, or an end.
+                    return false;
+                }
                 let mut cx = Context::from_waker(Waker::noop());
                 if stream.get_ref().0.poll_read_ready(&mut cx).is_pending() {
                     return true;
