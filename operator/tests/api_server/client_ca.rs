@@ -34,7 +34,7 @@ fn delivered(rig: &Rig) -> Option<HostBundle> {
 
 #[test]
 fn a_host_trusts_the_authorities_that_its_secret_has_now() {
-    let Some(mut rig) = Rig::new("client-ca", 18600) else { return };
+    let Some(mut rig) = Rig::new("client-ca", 20200) else { return };
     rig.operator("a");
     let hosts = format!("  hosts: [{{name: {HOST}, clientCA: {{secretName: partners}}}}]\n");
     rig.apply(&(api("orders", "/a") + &stage("prod", "orders", &hosts)));
