@@ -57,6 +57,10 @@ pub struct Index {
     /// Number of the live deployment, of a stage: the truth, from which a Stage's status is derived.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployment: Option<u64>,
+    /// Name of the ApiDefinition that `deployment` is of: a Stage that is given another one has none of that yet.
+    /// Default: unknown, as written before there was this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<String>,
     /// What the annotation `stagegate.dev/rollback-to` said when the deployment was chosen: `previous` is resolved
     /// once and kept while it says the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -136,6 +140,11 @@ impl fmt::Display for Subject {
 }
 
 impl Index {
+    /// Name of the ApiDefinition that it is of, if that is known and another one than this.
+    pub fn of_another(&self, api: &str) -> Option<&str> {
+        self.api.as_deref().filter(|own| *own != api)
+    }
+
     /// The index and payload as the data of Secrets. `parts` of the index is set as the payload's size demands.
     pub fn pack(mut self, payload: Vec<u8>) -> Packed {
         let mut parts = BTreeMap::new();
@@ -203,6 +212,7 @@ mod tests {
             format: 1,
             digest: Digest::of(b"x"),
             deployment: Some(7),
+            api: None,
             pin: None,
             certificate: None,
             parts: Vec::new(),

@@ -31,6 +31,8 @@ pub(crate) struct Deployments {
 pub(crate) struct Record {
     /// Number that was live last.
     pub(crate) live: Option<u64>,
+    /// Name of the ApiDefinition that it is of; none: unknown.
+    pub(crate) api: Option<String>,
     /// What `stagegate.dev/rollback-to` was then.
     pub(crate) pin: Option<String>,
     /// The value of `stagegate.dev/deploy` that was acted upon last.
@@ -189,7 +191,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let key = StageKey { namespace: "shop".to_owned(), name: "prod".to_owned() };
         assert_eq!(deployments(&folder).record(&key), Record::default());
-        let record = Record { live: Some(3), pin: Some("previous".to_owned()), handled_deploy: None };
+        let record = Record {
+            live: Some(3),
+            api: Some("orders".to_owned()),
+            pin: Some("previous".to_owned()),
+            handled_deploy: None,
+        };
         deployments(&folder).set_record(&key, &record).unwrap();
         assert_eq!(deployments(&folder).record(&key), record);
     }

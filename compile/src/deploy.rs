@@ -270,7 +270,9 @@ impl Known {
             // Resolved once: newer deployments do not move it.
             "previous" if stage.pin == Some(wish) && stage.live.is_some() => stage.live,
             "previous" => {
-                let live = stage.live.or(self.numbers.last().copied());
+                // Who goes to the newest of its own accord would be there; anything else nobody chose.
+                let newest = self.numbers.last().copied().filter(|_| stage.policy == DeployPolicy::Automatic);
+                let live = stage.live.or(newest);
                 live.and_then(|live| self.numbers.range(..live).next_back().copied())
             }
             number => number.parse().ok().filter(|number| self.numbers.contains(number)),

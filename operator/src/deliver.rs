@@ -36,6 +36,8 @@ pub struct Wanted {
     pub subject: Subject,
     /// Number of the live deployment, of a Stage.
     pub deployment: Option<u64>,
+    /// Name of the ApiDefinition that is of.
+    pub api: Option<String>,
     /// What the pin's annotation said.
     pub pin: Option<String>,
     /// Namespace and name of the Secret that a host's certificate is from.
@@ -107,6 +109,7 @@ impl Wanted {
         known.gateway == self.gateway
             && index.digest == *self.content.digest()
             && index.deployment == self.deployment
+            && index.api == self.api
             && index.pin == self.pin
             && index.certificate == self.certificate
             && choice.reads(index.format)
@@ -125,6 +128,7 @@ impl Wanted {
             format: encoded.format,
             digest: encoded.digest,
             deployment: self.deployment,
+            api: self.api.clone(),
             pin: self.pin.clone(),
             certificate: self.certificate.clone(),
             parts: Vec::new(),
@@ -211,6 +215,7 @@ impl Wanted {
                 format,
                 digest: encoded.digest,
                 deployment: None,
+                api: None,
                 pin: None,
                 certificate: None,
                 parts: Vec::new(),

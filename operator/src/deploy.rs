@@ -7,7 +7,7 @@ use bundle::{Digest, StageKey};
 use compile::deploy::{Candidate, Decision, Situation, StageView, decide};
 use compile::{Contract, ObjectKey};
 use crds::annotation;
-use crds::stage::DeployPolicy;
+use crds::stage::{DeployPolicy, StageStatus};
 use crds::{ApiDefinition, Stage};
 
 use crate::history::Deployments;
@@ -35,14 +35,17 @@ pub fn decision(contract: Option<&Contract>, deployments: &Deployments, stages: 
             sound: contract.is_sound(),
         }),
         deployments: &digests,
-        stages: stages.iter().map(view).collect(),
+        stages: stages.iter().map(|staged| view(staged, deployments)).collect(),
     })
 }
 
-fn view<'a>(staged: &Staged<'a>) -> StageView<'a> {
+fn view<'a>(staged: &Staged<'a>, deployments: &Deployments) -> StageView<'a> {
     let Staged { key, stage, index, handled_deploy } = staged;
     let annotation = |name: &str| stage.metadata.annotations.as_ref().and_then(|all| all.get(name)).map(String::as_str);
-    let reported = stage.status.as_ref();
+    // What is delivered of another API says nothing of this one's deployments.
+    let moved = index.is_some_and(|index| index.of_another(&stage.spec.api_ref.name).is_some());
+    let reported = stage.status.as_ref().filter(|status| !moved && is_of(status, deployments));
+    let index = index.filter(|_| !moved);
     StageView {
         key,
         policy: stage.spec.deploy_policy.unwrap_or(DeployPolicy::Automatic),
@@ -55,11 +58,18 @@ fn view<'a>(staged: &Staged<'a>) -> StageView<'a> {
         live: index.and_then(|index| index.deployment).or_else(|| reported.and_then(|status| status.deployment)),
         pin: match index {
             Some(index) => index.pin.as_deref(),
+            None if moved => None,
             None => annotation(annotation::ROLLBACK_TO)
                 .filter(|_| reported.is_some_and(|status| status.pinned == Some(true))),
         },
         handled_deploy: *handled_deploy,
     }
+}
+
+/// Whether the deployment in a status is the one of that number: the history tells its content.
+fn is_of(status: &StageStatus, deployments: &Deployments) -> bool {
+    let told = status.history.iter().find(|told| Some(told.number) == status.deployment);
+    told.is_none_or(|told| deployments.get(&told.number).is_none_or(|known| known.digest.as_str() == told.digest))
 }
 
 /// Who wrote the ApiDefinition last.
@@ -77,4 +87,62 @@ pub fn stages_of<'a>(
         .range(ObjectKey::new(&api.namespace, "")..)
         .take_while(|(key, _)| key.namespace == api.namespace)
         .filter(|(_, stage)| stage.spec.api_ref.name == api.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use bundle::object::Subject;
+    use serde_json::json;
+
+    use super::*;
+    use crate::history::Meta;
+
+    fn live(api: &str, index: Option<&Index>, status: serde_json::Value) -> Option<u64> {
+        let key = StageKey { namespace: "shop".to_owned(), name: "prod".to_owned() };
+        let stage: Stage = serde_json::from_value(json!({
+            "apiVersion": "stagegate.dev/v1alpha1", "kind": "Stage", "metadata": {"name": "prod"},
+            "spec": {"apiRef": {"name": api}, "deployPolicy": "Manual"}, "status": status,
+        }))
+        .unwrap();
+        let meta = |number: u64| Meta {
+            digest: Digest::of(number.to_string().as_bytes()),
+            created: String::new(),
+            description: None,
+            by: None,
+            parts: 0,
+        };
+        let deployments = (1..=15).map(|number| (number, meta(number))).collect();
+        let staged = Staged { key: &key, stage: &stage, index, handled_deploy: None };
+        decision(None, &deployments, &[staged]).stages[0].live
+    }
+
+    #[test]
+    fn a_number_of_another_api_is_none_of_this_one() {
+        let key = StageKey { namespace: "shop".to_owned(), name: "prod".to_owned() };
+        let index = |api: Option<&str>| Index {
+            subject: Subject::Stage(key.clone()),
+            format: 1,
+            digest: Digest::of(b"x"),
+            deployment: Some(12),
+            api: api.map(str::to_owned),
+            pin: None,
+            certificate: None,
+            parts: Vec::new(),
+        };
+        let status = |content: &[u8]| {
+            let told = json!({"number": 12, "digest": Digest::of(content).as_str(), "created": "2026-01-01T00:00:00Z"});
+            json!({"deployment": 12, "conditions": [], "history": [told]})
+        };
+        let nothing = serde_json::Value::Null;
+        // The index, and while there is none the status.
+        for (index, status, number) in [
+            (Some(index(Some("orders-v2"))), nothing.clone(), Some(12)),
+            (Some(index(None)), nothing, Some(12)),
+            (Some(index(Some("orders-v1"))), status(b"12"), None),
+            (None, status(b"12"), Some(12)),
+            (None, status(b"the other API's"), None),
+        ] {
+            assert_eq!(live("orders-v2", index.as_ref(), status.clone()), number, "{index:?} {status}");
+        }
+    }
 }

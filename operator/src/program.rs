@@ -58,8 +58,13 @@ impl Program {
 
     /// What is delivered. A grant that is gone is gone, also while the Stage has errors and goes on as it was.
     pub fn bundle(&self) -> Option<Stamped<StageBundle>> {
-        let bundle = self.served.as_ref()?.bundle.as_ref()?;
-        Some(if self.unit.compiled { bundle.clone() } else { revoke(bundle, &self.grants) })
+        let served = self.served.as_ref()?;
+        let bundle = served.bundle.as_ref()?;
+        Some(if self.unit.compiled && Arc::ptr_eq(served, &self.unit) {
+            bundle.clone()
+        } else {
+            revoke(bundle, &self.grants)
+        })
     }
 }
 

@@ -43,6 +43,8 @@ pub struct StageFacts<'a> {
     pub linked: Vec<&'a Finding>,
     /// Number that is in its bundle.
     pub live: Option<u64>,
+    /// The ApiDefinition that its bundle is of, if that is no longer its own.
+    pub former: Option<&'a str>,
     /// Value of `stagegate.dev/deploy` that was acted upon last.
     pub handled_deploy: Option<&'a str>,
     /// Ready pods of its gateway, by name, and whether they serve this very bundle with its hosts.
@@ -78,7 +80,7 @@ pub fn stage(facts: &StageFacts<'_>, now: Timestamp) -> StageStatus {
         conditions,
         observed_generation: generation,
         // What was live is remembered while its bundle is not there.
-        deployment: facts.live.or(before.deployment),
+        deployment: facts.live.or(before.deployment.filter(|_| facts.former.is_none())),
         pinned: Some(decision.is_some_and(|decision| decision.pin.is_some())),
         url: url(facts),
         history: facts
@@ -221,13 +223,22 @@ fn programmed(facts: &StageFacts<'_>) -> Said {
     let Some(live) = facts.live else {
         match facts.failing {
             Some(Failure::Retried(error)) => {
-                return said("False", "NotDeployed", format!("nothing is deployed yet, and it is tried again: {error}"));
+                return said(
+                    "False",
+                    "NotDeployed",
+                    format!("nothing is deployed yet, and it is tried again: {error}"),
+                );
             }
             Some(Failure::SnapshotMissing(number)) => {
-                let text = format!("the snapshot of deployment {number} is gone, and no bundle of it is left: deploy again");
+                let text =
+                    format!("the snapshot of deployment {number} is gone, and no bundle of it is left: deploy again");
                 return said("False", "SnapshotMissing", text);
             }
             None => {}
+        }
+        if let Some(former) = facts.former {
+            let text = format!("what is deployed of the ApiDefinition `{former}` goes on until this one is deployed");
+            return said("False", "NotDeployed", text);
         }
         let text =
             "nothing is deployed yet: the ApiDefinition has errors, or `deployPolicy` is Manual and nobody deployed";
@@ -259,7 +270,11 @@ fn programmed(facts: &StageFacts<'_>) -> Said {
         );
     }
     if facts.sidecar {
-        return said("Unknown", "NotObserved", format!("deployment {live} is in the Secret of its sidecars{}", waits(facts)));
+        return said(
+            "Unknown",
+            "NotObserved",
+            format!("deployment {live} is in the Secret of its sidecars{}", waits(facts)),
+        );
     }
     let total = facts.proxies.len();
     let missing: Vec<&str> = facts.proxies.iter().filter(|(_, serves)| !**serves).map(|(pod, _)| *pod).collect();

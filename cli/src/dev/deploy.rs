@@ -133,8 +133,11 @@ impl Reloader {
         let unit = known.unwrap_or_else(|| Arc::new(compile::compile_stage(&inputs)));
         memo.insert(digest, Arc::clone(&unit));
         // What does not compile is not served, so it is not what was live.
-        let live = if unit.compiled { live } else { before.live };
-        let record = Record { live, pin, handled_deploy };
+        let (live, api) = match unit.compiled {
+            true => (live, Some(current.api.name.clone())),
+            false => (before.live, before.api.clone()),
+        };
+        let record = Record { live, api, pin, handled_deploy };
         if record != before
             && let Err(error) = self.deployments.set_record(&key, &record)
         {
@@ -175,6 +178,8 @@ fn view<'a>(inputs: &'a StageInputs, record: &'a Record, world: &'a World) -> St
     let stage = world.stages.get(&ObjectKey::new(namespace.clone(), name.clone()));
     let annotation =
         |name: &str| stage.and_then(|stage| stage.metadata.annotations.as_ref()?.get(name)).map(String::as_str);
+    // The number of another API's deployment is none of this one's.
+    let own = record.api.as_ref().is_none_or(|api| *api == inputs.spec.api_ref.name);
     StageView {
         key: &inputs.key,
         policy: inputs.spec.deploy_policy.unwrap_or(DeployPolicy::Automatic),
@@ -183,8 +188,8 @@ fn view<'a>(inputs: &'a StageInputs, record: &'a Record, world: &'a World) -> St
         rollback_to: annotation(annotation::ROLLBACK_TO),
         deploy: annotation(annotation::DEPLOY),
         promote_canary: annotation(annotation::PROMOTE_CANARY),
-        live: record.live,
-        pin: record.pin.as_deref(),
+        live: record.live.filter(|_| own),
+        pin: record.pin.as_deref().filter(|_| own),
         handled_deploy: record.handled_deploy.as_deref(),
     }
 }

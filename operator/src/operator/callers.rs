@@ -81,8 +81,8 @@ impl Operator {
                 for (subject, content) in plans.chain(keys) {
                     let object = ObjectKey::new(&gateway.bundle_namespace, subject.object_name(&gateway.name));
                     let gateway = gateway.name.clone();
-                    let (deployment, pin, certificate) = (None, None, None);
-                    self.wanted.insert(object, Wanted { gateway, subject, deployment, pin, certificate, content });
+                    let (deployment, api, pin, certificate) = (None, None, None, None);
+                    self.wanted.insert(object, Wanted { gateway, subject, deployment, api, pin, certificate, content });
                 }
             }
             let plans = self.cluster.world.usage_plans.keys().filter(|plan| plan.namespace == namespace);

@@ -43,6 +43,7 @@ impl Operator {
                     gateway: gateway.name.clone(),
                     subject: Subject::Stage(key.clone()),
                     deployment: Some(bundle.deployment),
+                    api: program.served.as_ref().map(|unit| unit.api.name.clone()),
                     pin: program.decision.pin.clone(),
                     certificate: None,
                     content: Content::Stage(bundle),
@@ -71,8 +72,10 @@ impl Operator {
             match self.certified(gateway.clone(), &object, bundle, &mut of_gateways).await {
                 Ok((content, certificate)) => {
                     let (gateway, content) = (name.clone(), Content::Host(content));
-                    wanted
-                        .push((object, Wanted { gateway, subject, deployment: None, pin: None, certificate, content }));
+                    wanted.push((
+                        object,
+                        Wanted { gateway, subject, deployment: None, api: None, pin: None, certificate, content },
+                    ));
                 }
                 Err(error) => {
                     tracing::error!(host, %error, "a host has no certificate");

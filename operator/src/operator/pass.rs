@@ -221,8 +221,10 @@ impl Operator {
         self.indexes.get(&object)?.index.as_ref()
     }
 
+    /// Number of the deployment of the Stage's API that is delivered.
     pub(super) fn delivered_number(&self, key: &StageKey, stage: &Stage) -> Option<u64> {
-        self.delivered(key, stage)?.deployment
+        let index = self.delivered(key, stage)?;
+        index.deployment.filter(|_| index.of_another(&stage.spec.api_ref.name).is_none())
     }
 
     pub(super) fn object(&self, key: &StageKey, stage: &Stage) -> Option<ObjectKey> {
@@ -279,9 +281,19 @@ impl Operator {
             None if decision.promoted => CanaryInputs::Promoted,
             None => CanaryInputs::None,
         };
+        let moved =
+            self.delivered(key, stage).is_some_and(|index| index.of_another(&stage.spec.api_ref.name).is_some());
         let before = self.programs.get(key);
+        let (served, read_back) = before.map(|before| (before.served.clone(), before.read_back)).unwrap_or_default();
         let mut program = Program::compile(before, &inputs, decision);
-        if number.is_none() {
+        if number.is_none() && moved {
+            // What is deployed of its former API goes on until something of this one is.
+            program.read_back = read_back || served.is_none();
+            program.served = match served {
+                Some(served) => Some(served),
+                None => self.last(key, stage, &program.unit).await?,
+            };
+        } else if number.is_none() {
             program.served = None;
         } else if !program.unit.compiled && before.is_none_or(|before| before.served.is_none()) {
             // After a restart, what was delivered is what last compiled.
@@ -299,8 +311,10 @@ impl Operator {
         let Some(object) = self.object(key, stage).filter(|object| self.indexes.contains_key(object)) else {
             return Ok(None);
         };
+        let of = self.delivered(key, stage).and_then(|index| index.api.clone());
+        let api = of.map_or_else(|| unit.api.clone(), |api| ObjectKey::new(&key.namespace, api));
         match read_back::<StageBundle>(&self.client, &object).await {
-            Ok(bundle) => Ok(bundle.map(|bundle| Arc::new(Unit { bundle: Some(bundle), ..unit.clone() }))),
+            Ok(bundle) => Ok(bundle.map(|bundle| Arc::new(Unit { bundle: Some(bundle), api, ..unit.clone() }))),
             Err(crate::deliver::ReadBackError::Kube(error)) => Err(error.into()),
             Err(error) => {
                 tracing::error!(stage = %key, %error, "the delivered bundle cannot be read back");

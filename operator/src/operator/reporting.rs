@@ -160,7 +160,8 @@ impl Operator {
                     .iter()
                     .filter(|finding| finding.object.namespace == key.namespace && finding.object.name == key.name)
                     .collect(),
-                live: index.and_then(|index| index.deployment),
+                live: self.delivered_number(&own, &stage),
+                former: index.and_then(|index| index.of_another(&stage.spec.api_ref.name)),
                 handled_deploy: self.handled.get(&own).map(String::as_str),
                 proxies: pods.map(|pod| (pod.as_str(), loads(pod))).collect(),
                 sidecar: gateway.is_some_and(|gateway| {

@@ -72,7 +72,7 @@ fn a_stage_follows_its_api_its_pin_and_nothing_that_is_broken() {
 
 #[test]
 fn a_pin_to_a_deployment_that_was_pruned_changes_nothing() {
-    let Some(mut rig) = Rig::new("pruned", 18600) else { return };
+    let Some(mut rig) = Rig::new("pruned", 20100) else { return };
     rig.operator("a");
     let two = "  historyLimit: 2\n";
     rig.apply(&(api("orders", "/v1") + &stage("prod", "orders", two)));
@@ -232,5 +232,30 @@ fn a_snapshot_that_is_gone_is_told_and_changes_nothing() {
     std::thread::sleep(Duration::from_secs(3));
     assert_eq!((rig.stage("prod").0, rig.versions()), (Some(1), before));
     rig.kubectl(&["annotate", "--overwrite", "stage", "prod", "stagegate.dev/deploy=two"]);
+    rig.wait_condition("prod", "Programmed=False NoProxies");
+}
+
+#[test]
+fn a_stage_that_is_given_another_api_serves_nothing_of_it_that_nobody_chose() {
+    let Some(mut rig) = Rig::new("moved", 20000) else { return };
+    rig.operator("a");
+    let manual = |api: &str| stage("prod", api, "  deployPolicy: Manual\n");
+    rig.apply(&(api("one", "/a") + &manual("one") + &api("two", "/x") + &stage("beta", "two", "")));
+    rig.kubectl(&["annotate", "stage", "prod", "stagegate.dev/deploy=first"]);
+    rig.wait_live("prod", 1);
+    rig.wait_live("beta", 1);
+    let before = rig.versions();
+    rig.apply(&manual("two"));
+    rig.wait_condition("prod", "Programmed=False NotDeployed");
+    std::thread::sleep(Duration::from_secs(2));
+    let (live, _, object) = rig.stage("prod");
+    assert_eq!((live, rig.versions()), (None, before.clone()), "{}", object["status"]);
+    // So it is after a restart.
+    rig.signal(0, "-KILL");
+    rig.operator("b");
+    std::thread::sleep(Duration::from_secs(13));
+    assert_eq!((rig.stage("prod").0, rig.versions()), (None, before));
+    rig.kubectl(&["annotate", "--overwrite", "stage", "prod", "stagegate.dev/deploy=second"]);
+    rig.wait_live("prod", 1);
     rig.wait_condition("prod", "Programmed=False NoProxies");
 }

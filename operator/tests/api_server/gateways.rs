@@ -50,14 +50,17 @@ fn a_gateway_that_is_not_configured_is_named_until_it_is() {
 fn a_stage_that_moves_to_another_namespace_of_bundles_leaves_nothing_behind() {
     let Some(mut rig) = Rig::new("moves", 19800) else { return };
     let other = rig.cluster.namespace("moves-on").unwrap();
-    let (here, there) = (format!("bundleNamespace: {}", rig.namespace.name), format!("bundleNamespace: {}", other.name));
+    let (here, there) =
+        (format!("bundleNamespace: {}", rig.namespace.name), format!("bundleNamespace: {}", other.name));
     rig.configure(&(rig.gateway("default", "") + &rig.gateway("second", "").replace(&here, &there)));
     rig.operator("a");
     rig.apply(&(api("orders", "/a") + &stage("prod", "orders", "")));
     rig.wait_live("prod", 1);
     rig.apply(&stage("prod", "orders", "  gateway: second\n"));
     let names = |namespace: &str| {
-        rig.cluster.kubectl(["-n", namespace, "get", "secret", "-l", "stagegate.dev/bundle=stage", "-o", "name"]).unwrap()
+        rig.cluster
+            .kubectl(["-n", namespace, "get", "secret", "-l", "stagegate.dev/bundle=stage", "-o", "name"])
+            .unwrap()
     };
     rig.wait("the new place", |_| names(&other.name).lines().count() == 1);
     rig.wait("the old place to be left", |_| names(&rig.namespace.name).is_empty());

@@ -13,6 +13,7 @@ fn packed(name: &str, variable: &str) -> (String, Packed) {
         format: encoded.format,
         digest: encoded.digest,
         deployment: Some(1),
+        api: None,
         pin: None,
         certificate: None,
         parts: Vec::new(),

@@ -12,6 +12,7 @@ fn read(payload: &[u8]) -> Read {
         format: 1,
         digest: Digest::of(payload),
         deployment: None,
+        api: None,
         pin: None,
         certificate: None,
         parts: vec!["sg-part-1".into()],
