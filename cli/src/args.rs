@@ -53,7 +53,8 @@ pub(crate) struct Dev {
     /// Writes the local CA's certificate here (PEM), before anything is served.
     #[arg(long, value_name = "FILE", env = "STAGEGATE_CA_OUT")]
     pub(crate) ca_out: Option<PathBuf>,
-    /// Keeps the local CA and the deployments. Default: $XDG_DATA_HOME/stagegate or ~/.local/share/stagegate.
+    /// Keeps the local CA and the deployments. Default: $XDG_DATA_HOME/stagegate or ~/.local/share/stagegate, where
+    /// deployments are kept apart by the PATHs.
     #[arg(long, value_name = "DIR", env = "STAGEGATE_STATE")]
     pub(crate) state: Option<PathBuf>,
     /// Where a Kubernetes Service is that is not here; without :PORT, all its ports. May be given several times.

@@ -60,7 +60,7 @@ impl Collector {
 
     fn gather(&mut self, files: &Files, named: &[PathBuf], collected: &mut Collected) {
         let mut seen: BTreeMap<Key, Vec<(PathBuf, Object, Site)>> = BTreeMap::new();
-        // Files that do not say all they hold: what they held stands.
+        // Files and folders that do not say all they hold: what they held stands.
         let mut broken: Vec<&Path> = files.problems.iter().map(|problem| problem.path.as_path()).collect();
         for path in files.content.keys() {
             let Some(parsed) = self.parsed.get(path) else { continue };
@@ -99,8 +99,12 @@ impl Collector {
         }
         for path in broken {
             for (key, entry) in self.good.keys().filter_map(|key| self.stand_in(key, path)) {
+                // A file that could be read in a folder that could not says itself what it holds.
+                if path != entry.0 && files.content.contains_key(&entry.0) {
+                    continue;
+                }
                 let entries = seen.entry(key).or_default();
-                if !entries.iter().any(|(owner, ..)| owner == path) {
+                if !entries.iter().any(|(owner, ..)| *owner == entry.0) {
                     entries.push(entry);
                 }
             }
@@ -121,9 +125,9 @@ impl Collector {
         }
     }
 
-    /// The last good form of an object, if this file had it.
+    /// The last good form of an object, if this file or one in this folder had it.
     fn stand_in(&self, key: &Key, path: &Path) -> Option<(Key, (PathBuf, Object, Site))> {
-        let good = self.good.get(key).filter(|(owner, ..)| owner == path)?;
+        let good = self.good.get(key).filter(|(owner, ..)| owner.starts_with(path))?;
         Some((key.clone(), good.clone()))
     }
 }

@@ -43,6 +43,7 @@ pub(crate) fn run(dev: &Dev) -> anyhow::Result<ExitCode> {
     signals::listen(sender.clone()).context("cannot listen for signals")?;
     let state = State::open(dev.state.as_deref())?;
     let authority = Authority::open(&state)?;
+    let project = state.project(&dev.paths).context("cannot make the folder of the deployments")?;
     if let Some(file) = &dev.ca_out {
         authority.export(file)?;
     }
@@ -50,7 +51,7 @@ pub(crate) fn run(dev: &Dev) -> anyhow::Result<ExitCode> {
     let proxy = start(dev, authority)?;
     reporter.listening(&proxy);
     let gateway = Gateway { base_domain: dev.base_domain.clone(), ..Gateway::dev() };
-    let reloader = Reloader::new(dev.paths.clone(), gateway, Deployments::new(state));
+    let reloader = Reloader::new(dev.paths.clone(), gateway, Deployments::new(project));
     let watch = Watch::new(&dev.paths, sender).inspect_err(|error| reporter.unwatched(&error.to_string())).ok();
     let mut server = Server { dev, proxy, reporter, reloader, watch, served: false, broken: Vec::new() };
     server.reload();

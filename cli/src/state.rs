@@ -1,28 +1,51 @@
 //! The folder that outlives a run: the local CA and the deployments.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use bundle::Digest;
 
 /// The folder that outlives a run. Several processes may share it.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
     root: PathBuf,
+    /// It is the user's data folder, which all of his projects share.
+    shared: bool,
 }
 
 impl State {
     /// Opens the folder, and makes it if it is not there. `None` is the user's data folder.
     pub(crate) fn open(folder: Option<&Path>) -> anyhow::Result<Self> {
+        let shared = folder.is_none();
         let root = match folder {
             Some(folder) => folder.to_owned(),
             None => default_folder().context("no HOME is set: say where to keep the local CA with --state DIR")?,
         };
         private_folder(&root)
             .with_context(|| format!("cannot make the folder {} (change it with --state DIR)", root.display()))?;
-        Ok(Self { root })
+        Ok(Self { root, shared })
+    }
+
+    /// The folder for what belongs to these files alone: one of their own in a folder that projects share, where
+    /// objects of different projects may have one name. Whoever names a folder has it as it is.
+    pub(crate) fn project(&self, paths: &[PathBuf]) -> io::Result<Self> {
+        if !self.shared {
+            return Ok(self.clone());
+        }
+        let real = paths.iter().map(fs::canonicalize).collect::<io::Result<BTreeSet<_>>>()?;
+        let mut name = Vec::new();
+        for path in &real {
+            name.extend_from_slice(path.as_os_str().as_encoded_bytes());
+            // No path holds it, so no two lists make one name.
+            name.push(0);
+        }
+        let root = self.path("projects").join(Digest::of(&name).short());
+        private_folder(&root)?;
+        Ok(Self { root, shared: false })
     }
 
     /// A path in it.
@@ -107,6 +130,25 @@ fn discard(draft: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn projects_in_a_shared_folder_have_their_own_and_one_that_is_named_is_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let [a, b] = ["a", "b"].map(|name| folder.path().join(name));
+        for path in [&a, &b] {
+            fs::create_dir(path).unwrap();
+        }
+        let shared = State { root: folder.path().to_owned(), shared: true };
+        let root = |paths: &[&PathBuf]| {
+            let paths: Vec<_> = paths.iter().map(|path| PathBuf::clone(path)).collect();
+            shared.project(&paths).unwrap().root
+        };
+        assert_ne!(root(&[&a]), root(&[&b]));
+        assert_ne!(root(&[&a]), root(&[&a, &b]));
+        assert_eq!(root(&[&b, &a]), root(&[&a, &b.join("../b"), &a]));
+        let named = State::open(Some(folder.path())).unwrap();
+        assert_eq!(named.project(&[a]).unwrap().root, folder.path());
+    }
 
     #[test]
     fn a_file_is_replaced_whole_and_leaves_no_draft() {

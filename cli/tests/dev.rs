@@ -173,6 +173,25 @@ fn deployments_are_numbered_across_restarts_and_can_be_pinned() {
     dev.wait_said("reloaded default/orders: deployment 3");
 }
 
+#[test]
+fn projects_of_one_user_never_serve_each_others_apis() {
+    let bare = |text: &str| {
+        let api = api("openapi", text);
+        let (_, document) = api.split_once("  openapi:\n").unwrap();
+        document.lines().map(|line| format!("{}\n", line.strip_prefix("    ").unwrap())).collect::<String>()
+    };
+    let data = tempfile::tempdir().unwrap();
+    let one = Files::new().with("openapi.yaml", &bare("one")).dev_of(data.path());
+    one.wait_said("default/openapi: deployment 1, 1 route\n");
+    let other = Files::new().with("openapi.yaml", &bare("other")).dev_of(data.path());
+    other.wait_said("default/openapi: deployment 1, 1 route\n");
+    write(&one.file("openapi.yaml"), &bare("new").replace("type: mock", "type: carrier-pigeon"));
+    one.wait_said("InvalidIntegrationType");
+    assert_eq!(one.get("localhost", "/dev/").body, "one");
+    assert_eq!(other.get("localhost", "/dev/").body, "other");
+    assert!(data.path().join("stagegate/ca.pem").exists(), "the CA is one for all");
+}
+
 /// A backend that takes its time.
 fn slow_backend(delay: Duration) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -27,7 +27,7 @@ pub(crate) struct Files {
     pub(crate) problems: Vec<Problem>,
 }
 
-/// A file that could not be read.
+/// A file or folder that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
     pub(crate) path: PathBuf,
@@ -71,7 +71,11 @@ impl Walk {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
             Err(error) => return self.problem(path, &error.to_string()),
         };
-        let Ok(real) = fs::canonicalize(path) else { return };
+        let real = match fs::canonicalize(path) {
+            Ok(real) => real,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => return self.problem(path, &error.to_string()),
+        };
         if metadata.is_dir() {
             if depth > MAX_DEPTH {
                 return self.problem(path, "the folder lies too deep");
@@ -90,9 +94,21 @@ impl Walk {
         self.files.folders.insert(path.to_owned());
         let entries = match fs::read_dir(path) {
             Ok(entries) => entries,
+            // Removed since it was looked at.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
             Err(error) => return self.problem(path, &error.to_string()),
         };
-        let mut children: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        let mut children = Vec::new();
+        for entry in entries {
+            match entry {
+                Ok(entry) => children.push(entry.path()),
+                // Which one is missing is not known: anything below the folder may be.
+                Err(error) => {
+                    self.problem(path, &error.to_string());
+                    break;
+                }
+            }
+        }
         children.sort();
         for child in children {
             if !is_hidden(&child) {

@@ -71,6 +71,31 @@ fn while_a_file_is_broken_its_last_good_objects_stand_in() {
 }
 
 #[test]
+fn while_a_folder_cannot_be_listed_what_was_in_it_stands_in() {
+    let mut collector = Collector::default();
+    let files = |names: &[(&str, &str)], problems: &[&str]| Files {
+        content: names.iter().map(|(path, name)| (PathBuf::from(path), API.replace("orders", name))).collect(),
+        problems: problems
+            .iter()
+            .map(|path| files::Problem { path: PathBuf::from(path), message: "Permission denied".to_owned() })
+            .collect(),
+        ..Files::default()
+    };
+    let mut names = |files: &Files| -> Vec<String> {
+        let collected = collector.collect(files, &[]);
+        collected.world.api_definitions.keys().map(|key| key.name.clone()).collect()
+    };
+    let all = files(&[("all/a/one.yaml", "one"), ("all/ab/two.yaml", "two")], &[]);
+    assert_eq!(names(&all), ["one", "two"]);
+    assert_eq!(names(&files(&[("all/ab/two.yaml", "two")], &["all/a"])), ["one", "two"]);
+    assert_eq!(names(&files(&[("all/a/one.yaml", "one")], &["all"])), ["one", "two"]);
+    // What can be read says itself that an object is gone, and another folder's fault says nothing about this one.
+    assert_eq!(names(&files(&[("all/a/one.yaml", "uno")], &["all"])), ["two", "uno"]);
+    assert_eq!(names(&files(&[("all/ab/two.yaml", "two")], &["all/b"])), ["two"]);
+    assert_eq!(names(&files(&[], &[])), [""; 0]);
+}
+
+#[test]
 fn an_object_whose_name_cannot_be_read_keeps_what_is_missing() {
     let mut collector = Collector::default();
     let other = API.replace("orders", "carts");

@@ -89,7 +89,12 @@ impl Files {
     }
 
     pub(crate) fn dev(self, arguments: &[&str]) -> Dev {
-        Dev::start(self.0, arguments)
+        Dev::start(self.0, arguments, None)
+    }
+
+    /// With the default state folder, in this folder of the user's data.
+    pub(crate) fn dev_of(self, data: &Path) -> Dev {
+        Dev::start(self.0, &[], Some(data))
     }
 }
 
@@ -106,10 +111,13 @@ pub(crate) fn replace(path: &Path, text: &str) {
 }
 
 impl Dev {
-    fn start(home: TempDir, arguments: &[&str]) -> Self {
+    fn start(home: TempDir, arguments: &[&str], data: Option<&Path>) -> Self {
         let mut command = stagegate();
         command.args(["dev", "--https", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--workers", "2"]);
-        command.arg("--state").arg(home.path().join("state"));
+        match data {
+            Some(data) => command.env("XDG_DATA_HOME", data),
+            None => command.arg("--state").arg(home.path().join("state")),
+        };
         command.arg("--ca-out").arg(home.path().join("ca.pem"));
         command.args(arguments).arg(home.path().join("files"));
         let log = std::fs::File::create(home.path().join("access.log")).unwrap();

@@ -19,7 +19,7 @@ use super::validator::Validators;
 use super::{backend, cors, gateway_response, integration, sweep};
 use crate::finding::{Findings, Reason, Severity};
 use crate::ident;
-use crate::read::{Node, Operation, operations};
+use crate::read::{ANY, Node, Operation, operations};
 use crate::support::Feature;
 use crate::world::Contract;
 
@@ -154,7 +154,9 @@ fn routes(root: &Node<'_>, context: &mut Context<'_>, findings: &mut Findings) -
         let operations = operations(&node);
         let amazon = operations.iter().any(|operation| operation.node.has(integration::FIELD));
         if context.kind == ApiKind::Http && path == "/$default" {
-            prepared.push(default_route(&node, &operations));
+            let mut item = default_route(node, operations, findings);
+            check_item(&mut item, findings);
+            prepared.push(item);
             continue;
         }
         match Template::parse(path, &node, findings) {
@@ -186,10 +188,15 @@ fn check_item(item: &mut Prepared<'_>, findings: &mut Findings) {
     }
 }
 
-/// An HTTP API's `$default` route takes what no other takes.
-fn default_route<'d>(node: &Node<'d>, operations: &[Operation<'d>]) -> Prepared<'d> {
-    let operations = operations.iter().filter(|operation| operation.verb == Verb::Any).cloned().collect();
-    Prepared { template: Template::default_route(), node: node.clone(), operations, amazon: true, refusal: None }
+/// An HTTP API's `$default` route takes what no other takes, with any method.
+fn default_route<'d>(node: Node<'d>, operations: Vec<Operation<'d>>, findings: &mut Findings) -> Prepared<'d> {
+    let (operations, others): (Vec<_>, Vec<_>) =
+        operations.into_iter().partition(|operation| operation.verb == Verb::Any);
+    for other in others {
+        let text = format!("`/$default` has no method of its own: write `{ANY}`");
+        findings.document(Severity::Error, Reason::Malformed, &other.node.pointer, text);
+    }
+    Prepared { template: Template::default_route(), node, operations, amazon: true, refusal: None }
 }
 
 /// What becomes of an operation.

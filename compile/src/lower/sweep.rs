@@ -9,6 +9,9 @@ use crate::support::{EXTENSIONS, GUARDS, Place};
 /// Deeper values are refused: walks are recursive.
 const MAX_DEPTH: usize = 256;
 
+/// Fields of a path besides its methods. `security` is none; whoever lowers the path refuses it.
+const PATH_FIELDS: [&str; 6] = ["$ref", "summary", "description", "servers", "parameters", "security"];
+
 /// What a document turned out to be on the way.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
@@ -81,8 +84,13 @@ impl Sweep<'_, '_> {
             return self.reference(value);
         }
         let place = match keys {
-            // Other vendors' among the paths.
-            Keys::Names(Place::PathItem) if key.starts_with("x-") => return,
+            // Extensions among the paths: other vendors' say nothing to us, and none of Amazon's belongs there.
+            Keys::Names(Place::PathItem) if key.starts_with("x-") || is_amazon(key) => {
+                if is_amazon(key) {
+                    self.extension(key, Place::Other);
+                }
+                return;
+            }
             Keys::Names(place) => return self.value(value, Keys::Words(place), depth + 1),
             Keys::Content => {
                 self.facts.http_api |= key == "payloadFormatVersion" && is_version_2(value);
@@ -90,7 +98,7 @@ impl Sweep<'_, '_> {
             }
             Keys::Words(place) => place,
         };
-        if key.get(..9).is_some_and(|start| start.eq_ignore_ascii_case("x-amazon-")) {
+        if is_amazon(key) {
             self.extension(key, place);
             // What holds an operation is walked as one; of the others only references count.
             let inside = if key == crate::read::ANY && place == Place::PathItem {
@@ -104,7 +112,25 @@ impl Sweep<'_, '_> {
         if key.starts_with("x-") || matches!(key, "example" | "examples" | "default" | "enum" | "const") {
             return;
         }
+        if place == Place::PathItem {
+            self.path_field(key);
+        }
         self.value(value, below(key, place), depth + 1);
+    }
+
+    /// A method that is lost hands its requests to another route, which may be less guarded.
+    fn path_field(&mut self, key: &str) {
+        if VERBS.contains(&key) || PATH_FIELDS.contains(&key) {
+            return;
+        }
+        if let Some(verb) = VERBS.iter().find(|verb| verb.eq_ignore_ascii_case(key)) {
+            let text = format!("a path has no field `{key}`: methods are written in small letters");
+            self.findings.document(Severity::Error, Reason::UnknownField, &self.pointer, text);
+            self.findings.help(format!("did you mean `{verb}`?"));
+        } else {
+            let text = format!("a path has no field `{key}`; it has no effect");
+            self.findings.document(Severity::Warning, Reason::UnknownField, &self.pointer, text);
+        }
     }
 
     fn reference(&mut self, reference: &Value) {
@@ -138,6 +164,11 @@ impl Sweep<'_, '_> {
         };
         self.findings.document(Severity::Warning, Reason::UnknownExtension, &self.pointer, text);
     }
+}
+
+/// Amazon's extensions, in any case: a guard that is misspelt so must not be lost.
+fn is_amazon(key: &str) -> bool {
+    key.get(..9).is_some_and(|start| start.eq_ignore_ascii_case("x-amazon-"))
 }
 
 /// What a field's value holds.
