@@ -140,7 +140,7 @@ mod tests {
         }
         let shared = State { root: folder.path().to_owned(), shared: true };
         let root = |paths: &[&PathBuf]| {
-            let paths: Vec<_> = paths.iter().map(|path| PathBuf::clone(path)).collect();
+            let paths: Vec<_> = paths.iter().copied().cloned().collect();
             shared.project(&paths).unwrap().root
         };
         assert_ne!(root(&[&a]), root(&[&b]));

@@ -281,8 +281,16 @@ fn encode(bytes: &[u8]) -> Value {
 fn ready(subject: Subject, deployment: Option<u64>, encoded: bundle::Encoded, digest: Digest) -> Ready {
     assert_eq!(encoded.digest, digest);
     let bundle::Encoded { format, digest, payload } = encoded;
-    let index =
-        Index { subject, format, digest: digest.clone(), deployment, pin: None, certificate: None, parts: Vec::new() };
+    let index = Index {
+        subject,
+        format,
+        digest: digest.clone(),
+        deployment,
+        pin: None,
+        api: None,
+        certificate: None,
+        parts: Vec::new(),
+    };
     Ready { digest, packed: index.pack(payload) }
 }
 

@@ -86,7 +86,7 @@ fn object(subject: Subject, content: &impl serde::Serialize) -> (String, Packed)
     let name = subject.object_name("default");
     (
         name,
-        Index { subject, format, digest, deployment: None, pin: None, certificate: None, parts: Vec::new() }
+        Index { subject, format, digest, deployment: None, pin: None, api: None, certificate: None, parts: Vec::new() }
             .pack(encoded.payload),
     )
 }
