@@ -182,9 +182,9 @@ fn projects_of_one_user_never_serve_each_others_apis() {
     };
     let data = tempfile::tempdir().unwrap();
     let one = Files::new().with("openapi.yaml", &bare("one")).dev_of(data.path());
-    one.wait_said("default/openapi: deployment 1, 1 route\n");
+    one.wait_said("default/openapi-dev: deployment 1, 1 route\n");
     let other = Files::new().with("openapi.yaml", &bare("other")).dev_of(data.path());
-    other.wait_said("default/openapi: deployment 1, 1 route\n");
+    other.wait_said("default/openapi-dev: deployment 1, 1 route\n");
     write(&one.file("openapi.yaml"), &bare("new").replace("type: mock", "type: carrier-pigeon"));
     one.wait_said("InvalidIntegrationType");
     assert_eq!(one.get("localhost", "/dev/").body, "one");
