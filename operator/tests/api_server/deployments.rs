@@ -133,7 +133,7 @@ fn in_a_steady_state_nothing_is_written_and_one_change_writes_one_bundle() {
 
 #[test]
 fn another_operator_takes_over() {
-    let Some(mut rig) = Rig::new("leader", 18400) else { return };
+    let Some(mut rig) = Rig::alone("leader", 18400) else { return };
     let first = rig.operator("a");
     rig.apply(&(api("orders", "/a") + &stage("prod", "orders", "")));
     rig.wait_live("prod", 1);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Child, Command};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use bundle::object::{Index, PAYLOAD_KEY};
@@ -10,6 +11,15 @@ use e2e::cluster::{Cluster, Depth, Namespace, shared};
 use k8s_openapi::api::core::v1::Secret;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+
+/// Tests share the machine, but for those that measure time.
+static MACHINE: RwLock<()> = RwLock::new(());
+
+/// A test's part of the machine.
+enum Share {
+    Some(#[expect(dead_code, reason = "held")] RwLockReadGuard<'static, ()>),
+    All(#[expect(dead_code, reason = "held")] RwLockWriteGuard<'static, ()>),
+}
 
 /// A namespace for everything of one test, with operators.
 pub(crate) struct Rig {
@@ -22,11 +32,23 @@ pub(crate) struct Rig {
     served: Vec<String>,
     /// The kubeconfig of operators; the cluster's own otherwise.
     kubeconfig: Option<PathBuf>,
+    /// Given back when the operators have ended.
+    _share: Share,
 }
 
 impl Rig {
     /// `None`: there is no cluster to be had, which was said.
     pub(crate) fn new(name: &str, port: u16) -> Option<Self> {
+        // A test that failed says so itself.
+        Self::with(name, port, Share::Some(MACHINE.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// As [`Self::new`], while no other test runs.
+    pub(crate) fn alone(name: &str, port: u16) -> Option<Self> {
+        Self::with(name, port, Share::All(MACHINE.write().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    fn with(name: &str, port: u16, share: Share) -> Option<Self> {
         let cluster = shared(Depth::ControlPlane)?;
         let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds");
         for file in ["apidefinitions", "stages", "usageplans"] {
@@ -35,7 +57,16 @@ impl Rig {
         let namespace = cluster.namespace(name).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let served = vec![namespace.name.clone()];
-        let rig = Self { cluster, namespace, folder, operators: Vec::new(), ports: port, served, kubeconfig: None };
+        let rig = Self {
+            cluster,
+            namespace,
+            folder,
+            operators: Vec::new(),
+            ports: port,
+            served,
+            kubeconfig: None,
+            _share: share,
+        };
         rig.configure(&rig.gateway("default", ""));
         Some(rig)
     }
