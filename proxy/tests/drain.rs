@@ -240,7 +240,7 @@ fn a_tunnel_is_waited_for_until_the_grace_is_over() {
     std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("asked");
         head(&mut stream);
-        let switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
+        let switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
         stream.write_all(switching.as_bytes()).expect("switched");
         let mut piece = [0; 64];
         while let Ok(count @ 1..) = stream.read(&mut piece) {
@@ -250,7 +250,7 @@ fn a_tunnel_is_waited_for_until_the_grace_is_over() {
     });
     let mut client = gateway.connect("localhost");
     client
-        .send(b"GET /prod/x HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+        .send(b"GET /prod/x HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
         .expect("sent");
     assert_eq!(client.answer(true).expect("switched").status, 101);
     let draining = drain(&mut gateway, Duration::from_secs(5));
