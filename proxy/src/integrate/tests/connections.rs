@@ -10,6 +10,16 @@ use super::harness::*;
 use crate::integrate::upstream::{Destination, Verification};
 use crate::rejection::Rejection;
 
+/// The Service `orders` in `shop`.
+fn orders() -> BackendTarget {
+    BackendTarget::Service {
+        namespace: "shop".into(),
+        name: "orders".into(),
+        port: 8080,
+        scheme: bundle::integration::Scheme::Http,
+    }
+}
+
 fn to(address: std::net::SocketAddr) -> bundle::integration::Integration {
     backend(BackendTarget::Url(url(address)))
 }
@@ -173,13 +183,7 @@ fn those_who_find_a_pod_gone_together_have_found_it_gone_once() {
         let pods = std::sync::Arc::from([alive, gone]);
         options.endpoints.publish([(("shop".into(), "orders".into()), pods)].into());
         let core = core_with(options, crate::integrate::upstream::tls::Clients::shared());
-        let service = BackendTarget::Service {
-            namespace: "shop".into(),
-            name: "orders".into(),
-            port: 8080,
-            scheme: bundle::integration::Scheme::Http,
-        };
-        let served = Served::new(&core, backend(service));
+        let served = Served::new(&core, backend(orders()));
         let asked = futures_util::future::join_all((0..24).map(|_| served.get())).await;
         assert!(asked.into_iter().all(|answer| answer.is_ok_and(|text| text == "ok")));
         // It comes back, and has rested for a second, not for thirty.
@@ -270,13 +274,7 @@ fn a_service_is_where_the_options_say() {
         let mut options = options();
         options.services.insert(("shop".into(), "orders".into(), 0), address.to_string());
         let core = core_with(options, crate::integrate::upstream::tls::Clients::shared());
-        let service = BackendTarget::Service {
-            namespace: "shop".into(),
-            name: "orders".into(),
-            port: 8080,
-            scheme: bundle::integration::Scheme::Http,
-        };
-        assert_eq!(Served::new(&core, backend(service)).get().await.unwrap(), "ok");
+        assert_eq!(Served::new(&core, backend(orders())).get().await.unwrap(), "ok");
         assert_eq!(seen.header("host").unwrap(), address.to_string());
     });
 }
