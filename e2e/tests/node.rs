@@ -418,15 +418,25 @@ impl Node {
         self.kubectl(&["-n", "shop", "get", "stage/shop-prod", "-o", "jsonpath={.status.deployment}"])
     }
 
-    /// Names and addresses of the proxies.
+    /// Names and addresses of the proxies that serve and stay: not of those that start, or that a rollout or the autoscaler has ended.
     fn proxies(&self) -> anyhow::Result<Vec<(String, String)>> {
-        let path = "jsonpath={range .items[*]}{.metadata.name} {.status.podIP}{\"\\n\"}{end}";
-        let pods = ["-n", "stagegate", "get", "pods", "-l", "app.kubernetes.io/name=stagegate-proxy", "-o", path];
-        let text = self.kubectl(&pods)?;
-        Ok(text
-            .lines()
-            .filter_map(|line| line.split_once(' '))
-            .map(|(name, ip)| (name.to_owned(), ip.to_owned()))
+        let pods = ["-n", "stagegate", "get", "pods", "-l", "app.kubernetes.io/name=stagegate-proxy", "-o", "json"];
+        let list: serde_json::Value = serde_json::from_str(&self.kubectl(&pods)?)?;
+        let serves = |pod: &&serde_json::Value| {
+            let ready = pod["status"]["conditions"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .any(|condition| condition["type"] == "Ready" && condition["status"] == "True");
+            ready && pod["metadata"]["deletionTimestamp"].is_null()
+        };
+        let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+        Ok(list["items"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(serves)
+            .filter_map(|pod| Some((text(&pod["metadata"]["name"])?, text(&pod["status"]["podIP"])?)))
             .collect())
     }
 
