@@ -42,11 +42,8 @@ pub(super) fn lower(
         draft.error(Reason::IntrinsicFunction, at, "nobody resolved the function in `uri`");
         return None;
     }
-    if text.starts_with("${") && !text.starts_with("${stageVariables.") {
-        // A tool's own placeholder, such as a deployment script's: the document is sound, this call is not.
-        let text = format!("nobody filled the placeholder in `{text}`; the route answers 500");
-        draft.refuse(Reason::InvalidUri, &text);
-        draft.warning(Reason::InvalidUri, at, text);
+    if is_placeholder(text) {
+        refuse_placeholder(text, at, draft);
         draft.help("write the URL out, or name a stage variable in it: https://${stageVariables.host}/");
         return None;
     }
@@ -70,7 +67,9 @@ pub(super) fn check_proxy(node: &Node<'_>, http_api: bool, draft: &mut Draft<'_>
         return;
     }
     let text = uri.as_ref().and_then(Node::text).unwrap_or_default();
-    if !text.starts_with("arn:") {
+    if is_placeholder(text) {
+        refuse_placeholder(text, at, draft);
+    } else if !text.starts_with("arn:") {
         draft.error(Reason::InvalidUri, at, "Invalid ARN specified in the request");
     } else if !text.contains(":path/") && !text.contains(":action/") {
         draft.error(Reason::InvalidUri, at, "AWS ARN for integration must contain path or action");
@@ -81,6 +80,18 @@ pub(super) fn check_proxy(node: &Node<'_>, http_api: bool, draft: &mut Draft<'_>
     } else {
         draft.wants(Feature::FirehoseProxy, at);
     }
+}
+
+/// A `${…}` that is no stage variable: a deployment tool's, which nobody filled.
+pub(super) fn is_placeholder(text: &str) -> bool {
+    text.match_indices("${").any(|(at, _)| !text[at..].starts_with("${stageVariables."))
+}
+
+/// The document is sound, a call of what the placeholder stands for is not.
+pub(super) fn refuse_placeholder(uri: &str, at: &Node<'_>, draft: &mut Draft<'_>) {
+    let text = format!("nobody filled the placeholder in `{uri}`; the route answers 500");
+    draft.refuse(Reason::InvalidUri, &text);
+    draft.warning(Reason::InvalidUri, at, text);
 }
 
 /// The verb sent: outer `None` has been reported, the inner one is the client's own.
