@@ -11,7 +11,7 @@ use crate::support::Feature;
 
 const VERBS: [&str; 8] = ["GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "HEAD", "ANY"];
 
-/// Shortest and longest timeout; beyond 29 s by quota.
+/// Shortest and longest timeout of a REST API; beyond 29 s by quota, which an HTTP API has not.
 const TIMEOUT_MS: std::ops::RangeInclusive<u64> = 50..=300_000;
 /// Longest timeout of an answer that streams.
 const STREAM_TIMEOUT_MS: u64 = 900_000;
@@ -117,7 +117,11 @@ pub(super) fn method(node: &Node<'_>, kind: &str, draft: &mut Draft<'_>) -> Opti
 pub(super) fn timeout(node: &Node<'_>, http_api: bool, stream: bool, draft: &mut Draft<'_>) -> u64 {
     let default = if http_api { 30_000 } else { 29_000 };
     let Some(written) = node.get("timeoutInMillis") else { return default };
-    let longest = if stream { STREAM_TIMEOUT_MS } else { *TIMEOUT_MS.end() };
+    let longest = match (stream, http_api) {
+        (true, _) => STREAM_TIMEOUT_MS,
+        (false, true) => default,
+        (false, false) => *TIMEOUT_MS.end(),
+    };
     match written.loose_integer() {
         Some(timeout) if (*TIMEOUT_MS.start()..=longest).contains(&timeout) => timeout,
         _ => {
