@@ -6,7 +6,7 @@ use super::*;
 const VECTORS: &str = include_str!("vectors.json");
 
 /// What a request line cannot hold.
-const WITHOUT_SPACES: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS.add(b' ');
+const WITHOUT_SPACES: &AsciiSet = &percent_encoding::CONTROLS.add(b' ');
 
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no {pointer} in {value}"))
