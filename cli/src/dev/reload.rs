@@ -47,11 +47,12 @@ impl Outcome {
         self.diagnostics.iter().any(|diagnostic| diagnostic.level == Level::Error)
     }
 
-    /// Whether the first load may be served: everything compiles, but for templates. Amazon reads them only when a
-    /// request needs them, so their routes alone answer 500.
+    /// Whether the first load may be served: everything compiles, but for templates and selection patterns. Amazon
+    /// looks at them only when a request needs them, so their routes alone answer 500.
     pub(super) fn is_servable(&self) -> bool {
         let mut errors = self.diagnostics.iter().filter(|diagnostic| diagnostic.level == Level::Error);
-        errors.all(|error| error.reason == Reason::InvalidTemplate.as_str())
+        let late = [Reason::InvalidTemplate, Reason::InvalidPattern].map(Reason::as_str);
+        errors.all(|error| late.contains(&error.reason.as_str()))
     }
 
     /// Adds what the proxy cannot serve.
