@@ -30,9 +30,8 @@ pub(super) async fn grants(
             // Nobody serves the kind: nothing is granted.
             Ok(None) => {}
             Err(kube::Error::Api(status)) if status.code == 403 => {
-                let text = format!(
-                    "note: the ReferenceGrants of {other} cannot be read; its Services are taken as granted\n"
-                );
+                let text =
+                    format!("note: the ReferenceGrants of {other} cannot be read; its Services are taken as granted\n");
                 print::to_stderr(&text);
                 grants.push((ObjectKey::new(&other, ""), Arc::new(everything(namespace))));
             }

@@ -181,6 +181,28 @@ fn who_leads_again_goes_by_what_another_did_meanwhile() {
 }
 
 #[test]
+fn a_word_is_acted_upon_once_though_its_leader_died_before_it_could_say_so() {
+    let Some(mut rig) = Rig::new("word", 20300) else { return };
+    rig.operator("a");
+    rig.apply(&(api("orders", "/a") + &stage("prod", "orders", "  deployPolicy: Manual\n")));
+    rig.kubectl(&["annotate", "stage", "prod", "stagegate.dev/deploy=one"]);
+    rig.wait_live("prod", 1);
+    rig.wait("the word", |rig| rig.stage("prod").2["status"]["handledDeploy"] == "one");
+    rig.signal(0, "-KILL");
+    // As it is between the writing of the bundle and that of the status; then somebody edits the document.
+    let nothing = r#"{"status": {"handledDeploy": null, "deployment": null, "history": []}}"#;
+    rig.kubectl(&["patch", "stage", "prod", "--subresource=status", "--type=merge", "-p", nothing]);
+    rig.apply(&api("orders", "/b"));
+    rig.operator("b");
+    rig.wait_leads("b");
+    rig.wait("the status again", |rig| rig.stage("prod").2["status"]["handledDeploy"] == "one");
+    assert_eq!(rig.stage("prod").0, Some(1));
+    assert!(rig.list("configmap", "stagegate.dev/deployment=2").is_empty(), "nobody asked for it");
+    rig.kubectl(&["annotate", "--overwrite", "stage", "prod", "stagegate.dev/deploy=two"]);
+    rig.wait_live("prod", 2);
+}
+
+#[test]
 fn a_deployment_that_cannot_be_taken_holds_up_nothing_else() {
     let Some(mut rig) = Rig::new("quota", 19700) else { return };
     rig.operator("a");
@@ -200,6 +222,7 @@ fn a_deployment_that_cannot_be_taken_holds_up_nothing_else() {
     assert_eq!(live, Some(2));
     let message = object["status"]["conditions"][2]["message"].as_str().unwrap().to_owned();
     assert!(message.contains("deployment 3 cannot be taken") && message.contains("quota"), "{message}");
+    assert!(!message.contains("Status {"), "the API server's own sentence: {message}");
     // The way back is free, and who goes it is told nothing of what does not concern him.
     rig.kubectl(&["annotate", "stage", "prod", &format!("{ROLLBACK}=1")]);
     rig.wait_live("prod", 1);
