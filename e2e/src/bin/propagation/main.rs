@@ -106,6 +106,7 @@ async fn measure(arguments: &Arguments, programs: &Programs) -> anyhow::Result<V
     world::create(&client, arguments.apis..grown, arguments.routes).await?;
     all_served(programs, &trust, arguments.apis..grown).await?;
     say(arguments, grown, began.elapsed());
+    world::acknowledged(&client, arguments.proxies).await?;
     tokio::time::sleep(SETTLED).await;
     let memory = Memory { operator: programs.operator.memory()?, proxies: programs.memory_of_proxies()? };
     println!("{memory}");

@@ -10,12 +10,12 @@ use e2e::https::Trust;
 use futures_util::stream::{self, TryStreamExt};
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, ServiceAccount};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, CustomResourceExt};
 use serde_json::{Map, Value, json};
 
 use crate::programs::{APP, Programs};
-use crate::{BUNDLES, LOST, NAMESPACE, SYSTEM};
+use crate::{BEGINNING, BUNDLES, LOST, NAMESPACE, SYSTEM};
 
 /// What every route answers before it is edited.
 pub(crate) const INITIAL: &str = "initial";
@@ -119,19 +119,20 @@ pub(crate) async fn trust(client: &Client) -> anyhow::Result<Trust> {
     }
 }
 
-/// Waits until the operator has heard from every proxy.
+/// Waits until the operator has said of every Stage that all proxies serve it: then it has written what there is to write.
 pub(crate) async fn acknowledged(client: &Client, proxies: u8) -> anyhow::Result<()> {
     let stages: Api<Stage> = Api::namespaced(client.clone(), NAMESPACE);
     let all = Some(Proxies { ready: proxies.into(), total: proxies.into() });
     let began = Instant::now();
     loop {
-        let status = stages.get(&name(0)).await?.status.unwrap_or_default();
-        if status.proxies == all {
+        let listed = stages.list(&ListParams::default()).await?;
+        let waiting = listed.items.iter().filter(|stage| stage.status.as_ref().and_then(|it| it.proxies) != all);
+        let Some(first) = waiting.map(|stage| stage.metadata.name.clone().unwrap_or_default()).next() else {
             return Ok(());
+        };
+        if began.elapsed() > BEGINNING {
+            bail!("the operator does not see {proxies} proxies serve the Stage {first} within {BEGINNING:?}");
         }
-        if began.elapsed() > LOST {
-            bail!("the operator does not see {proxies} proxies serve, but {:?}", status.proxies);
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
