@@ -65,6 +65,10 @@ pub struct Index {
     /// once and kept while it says the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pin: Option<String>,
+    /// Digest of the value of the annotation `stagegate.dev/deploy` that was acted upon last: it is written with what it
+    /// brought about, so that no other leader acts upon it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handled_deploy: Option<Digest>,
     /// Namespace and name of the Secret that a host's certificate is from: while that is missing, what it was last goes
     /// on being shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -214,6 +218,7 @@ mod tests {
             deployment: Some(7),
             api: None,
             pin: None,
+            handled_deploy: None,
             certificate: None,
             parts: Vec::new(),
         }

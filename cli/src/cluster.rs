@@ -6,6 +6,7 @@
 mod annotate;
 mod changes;
 mod diff;
+mod grants;
 mod history;
 mod keys;
 mod wait;

@@ -4,14 +4,16 @@
 //! Which one, in this order:
 //! - `STAGEGATE_E2E_EXISTING=1` and `KUBECONFIG`: that cluster, through the machine's own `kubectl` and `helm`. Nothing is
 //!   started or removed; tests clean up their namespaces.
-//! - otherwise `e2e/cluster/up` makes one: with kind where that works, else from the programs in `KUBEBUILDER_ASSETS`, else
-//!   from ones that it builds. The last two need root, for network namespaces.
+//! - otherwise `e2e/cluster/up` makes one: with kind where that works, through the machine's own `kubectl` and `helm`; else
+//!   from the programs in `KUBEBUILDER_ASSETS`, else from ones that it builds. The last two need root, for network
+//!   namespaces; with kind root reaches pods and Services too, which tests on nodes need.
 //!
 //! Where none is to be had, tests say so on stderr and pass; with `STAGEGATE_E2E=1` they fail.
 
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -154,16 +156,27 @@ impl Cluster {
         if self.holder.is_none() {
             return Ok(());
         }
-        let network = run(self.command("readlink").args(["-f", "/proc/self/ns/net"]), "");
-        let here = std::fs::read_link("/proc/thread-self/ns/net")?;
-        // With kind the two are one: its nodes are reachable from everywhere on the machine.
-        if network.is_ok_and(|network| here == Path::new(network.trim())) {
+        let script = [". e2e/cluster/lib.sh; inside"];
+        let inside = run(Command::new("bash").arg("-c").args(script).current_dir(root()), "")?;
+        // With kind, and without the right to enter its node: the API server is reachable from here.
+        if inside.trim().is_empty() {
             return Ok(());
         }
-        let name = run(Command::new("bash").args(["-c", ". e2e/cluster/lib.sh; netns 0"]).current_dir(root()), "")?;
-        let namespace = File::open(format!("/run/netns/{}", name.trim()))?;
+        let namespace = File::open(inside.trim())?;
+        let device = |file: &File| file.metadata().map(|metadata| (metadata.dev(), metadata.ino()));
+        if device(&File::open("/proc/thread-self/ns/net")?)? == device(&namespace)? {
+            return Ok(());
+        }
         move_into_link_name_space(std::os::fd::AsFd::as_fd(&namespace), Some(LinkNameSpaceType::Network))?;
         Ok(())
+    }
+
+    /// Sends a signal to a component of the control plane, `kube-apiserver`; none to one of a cluster that was there before.
+    pub fn signal(&self, component: &str, signal: &str) -> anyhow::Result<()> {
+        if self.holder.is_none() {
+            bail!("the {component} of this cluster is not ours to halt");
+        }
+        run(Command::new(root().join("e2e/cluster/signal")).args([signal, component]), "").map(drop)
     }
 
     /// The kubeconfig of cluster-admin, as text.

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::https::{Https, Trust};
 
+/// A request that has no answer after so long has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Failures told apart by their text; the rest is counted under the last.
 const KINDS: usize = 20;
 
@@ -29,6 +31,8 @@ pub struct Goal {
 pub struct Load {
     stop: watch::Sender<()>,
     clients: JoinSet<Tally>,
+    /// Each client tells of its first request.
+    begun: mpsc::Receiver<()>,
 }
 
 /// What came of it.
@@ -46,15 +50,23 @@ impl Load {
     /// Starts so many clients, each with one connection and so many requests a second.
     pub fn start(goal: &Goal, clients: usize, rate: u32) -> Self {
         let (stop, stopped) = watch::channel(());
+        let (tell, begun) = mpsc::channel(clients.max(1));
         let mut set = JoinSet::new();
         for index in 0..clients {
             let (goal, stopped) = (goal.clone(), stopped.clone());
             let every = Duration::from_secs(1) / rate;
             // Not all at the same moment.
             let first = every * u32::try_from(index).unwrap_or(0) / u32::try_from(clients).unwrap_or(1);
-            set.spawn(client(goal, every, first, stopped));
+            set.spawn(client(goal, every, first, stopped, tell.clone()));
         }
-        Self { stop, clients: set }
+        Self { stop, clients: set, begun }
+    }
+
+    /// Waits until each client's first request is done.
+    pub async fn begun(&mut self) {
+        for _ in 0..self.clients.len() {
+            self.begun.recv().await;
+        }
     }
 
     /// Ends it, when the last answers are in.
@@ -98,7 +110,14 @@ impl Tally {
     }
 }
 
-async fn client(goal: Goal, every: Duration, first: Duration, stopped: watch::Receiver<()>) -> Tally {
+async fn client(
+    goal: Goal,
+    every: Duration,
+    first: Duration,
+    stopped: watch::Receiver<()>,
+    tell: mpsc::Sender<()>,
+) -> Tally {
+    let mut tell = Some(tell);
     let mut tally = Tally::default();
     let mut connection: Option<Https> = None;
     let mut next = tokio::time::Instant::now() + first;
@@ -107,7 +126,8 @@ async fn client(goal: Goal, every: Duration, first: Duration, stopped: watch::Re
         tokio::time::sleep_until(next).await;
         next += every;
         let began = Instant::now();
-        match ask(&goal, &mut connection).await {
+        let asked = tokio::time::timeout(PATIENCE, ask(&goal, &mut connection)).await;
+        match asked.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer after {PATIENCE:?}"))) {
             Ok((200, body)) => {
                 *tally.answers.entry(body).or_default() += 1;
                 tally.slowest = tally.slowest.max(began.elapsed());
@@ -117,6 +137,10 @@ async fn client(goal: Goal, every: Duration, first: Duration, stopped: watch::Re
                 connection = None;
                 tally.failure(format!("{error:#}"));
             }
+        }
+        if let Some(tell) = tell.take() {
+            // Nobody need wait for it.
+            tell.send(()).await.ok();
         }
     }
     tally

@@ -10,7 +10,7 @@ fn cluster() -> Option<&'static Cluster> {
     let crds = root().join("crds");
     // Server-side, so that tests at the same time do not meet.
     cluster.kubectl(["apply", "--server-side", "-f", &crds.to_string_lossy()]).unwrap();
-    cluster.kubectl(["wait", "--for=condition=Established", "--timeout=20s", "-f", &crds.to_string_lossy()]).unwrap();
+    cluster.kubectl(["wait", "--for=condition=Established", "--timeout=60s", "-f", &crds.to_string_lossy()]).unwrap();
     Some(cluster)
 }
 

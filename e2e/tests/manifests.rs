@@ -25,11 +25,12 @@ fn they_install_with_the_least_of_rights() {
     let Some(cluster) = shared(Depth::ControlPlane) else { return };
     let path = |path: &str| root().join(path).to_string_lossy().into_owned();
     cluster.kubectl(["apply", "--server-side", "-f", &path("crds"), "-f", &path("deploy/stagegate.yaml")]).unwrap();
+    cluster.kubectl(["wait", "--for=condition=Established", "--timeout=60s", "-f", &path("crds")]).unwrap();
     cluster.kubectl(["apply", "--server-side", "-f", &path("deploy/examples/kubernetes")]).unwrap();
     cluster.kubectl(["apply", "--server-side", "-f", &path("deploy/examples/sidecar")]).unwrap();
 
     // Admitted under PodSecurity `restricted`: the controllers could make them.
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(120);
     for (namespace, want) in [("stagegate", 4), ("shop", 2), ("sidecar", 1)] {
         loop {
             let pods = cluster.kubectl(["get", "pods", "-n", namespace, "-o", "name"]).unwrap();

@@ -33,7 +33,7 @@ const EXPIRES: &str = "stagegate.dev/expires";
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
     /// The API server.
-    #[error(transparent)]
+    #[error("{}", crate::told::of_kube(.0))]
     Kube(#[from] kube::Error),
     /// It cannot be made.
     #[error("cannot make a certificate: {0}")]

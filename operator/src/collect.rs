@@ -7,6 +7,7 @@
 
 mod grants;
 mod patience;
+mod unreadable;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use crds::{ApiDefinition, Stage, UsagePlan};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client};
 
+pub use unreadable::Unreadable;
 pub use watch::{Change, Event, KnownIndex, Pod, Source, Watches};
 
 /// The cluster as the operator knows it.
@@ -30,8 +32,8 @@ pub struct Cluster {
     versions: BTreeMap<(Kind, ObjectKey), String>,
     /// Resource versions of the bodies in `world`.
     fetched: BTreeMap<(Kind, ObjectKey), String>,
-    /// Why an object does not parse.
-    pub unreadable: BTreeMap<(&'static str, ObjectKey), String>,
+    /// Objects that do not parse, by kind.
+    pub unreadable: BTreeMap<(&'static str, ObjectKey), Unreadable>,
 }
 
 /// What is watched by its metadata.

@@ -40,6 +40,8 @@ pub struct Wanted {
     pub api: Option<String>,
     /// What the pin's annotation said.
     pub pin: Option<String>,
+    /// Digest of the value of `stagegate.dev/deploy` that was acted upon last.
+    pub handled_deploy: Option<Digest>,
     /// Namespace and name of the Secret that a host's certificate is from.
     pub certificate: Option<String>,
     /// The bundle.
@@ -63,7 +65,7 @@ pub enum Content {
 #[derive(Debug, thiserror::Error)]
 pub enum DeliverError {
     /// The API server.
-    #[error(transparent)]
+    #[error("{}", crate::told::of_kube(.0))]
     Kube(#[from] kube::Error),
     /// It cannot be packed.
     #[error(transparent)]
@@ -80,7 +82,7 @@ pub enum DeliverError {
 #[derive(Debug, thiserror::Error)]
 pub enum ReadBackError {
     /// The API server.
-    #[error(transparent)]
+    #[error("{}", crate::told::of_kube(.0))]
     Kube(#[from] kube::Error),
     /// A Secret is missing or malformed.
     #[error(transparent)]
@@ -111,6 +113,7 @@ impl Wanted {
             && index.deployment == self.deployment
             && index.api == self.api
             && index.pin == self.pin
+            && index.handled_deploy == self.handled_deploy
             && index.certificate == self.certificate
             && choice.reads(index.format)
     }
@@ -130,6 +133,7 @@ impl Wanted {
             deployment: self.deployment,
             api: self.api.clone(),
             pin: self.pin.clone(),
+            handled_deploy: self.handled_deploy.clone(),
             certificate: self.certificate.clone(),
             parts: Vec::new(),
         };
@@ -217,6 +221,7 @@ impl Wanted {
                 deployment: None,
                 api: None,
                 pin: None,
+                handled_deploy: None,
                 certificate: None,
                 parts: Vec::new(),
             };

@@ -20,8 +20,8 @@ pub struct Staged<'a> {
     pub stage: &'a Stage,
     /// What its index Secret says: the truth about what is live.
     pub index: Option<&'a Index>,
-    /// The value of `stagegate.dev/deploy` that was acted upon last.
-    pub handled_deploy: Option<&'a str>,
+    /// The value of `stagegate.dev/deploy` that this operator acted upon last.
+    pub handled_deploy: Option<&'a String>,
 }
 
 /// Decides for all Stages of one API.
@@ -40,11 +40,16 @@ pub fn decision(contract: Option<&Contract>, deployments: &Deployments, stages: 
 }
 
 fn view<'a>(staged: &Staged<'a>, deployments: &Deployments) -> StageView<'a> {
-    let Staged { key, stage, index, handled_deploy } = staged;
+    let Staged { key, stage, index, handled_deploy: own } = staged;
     let annotation = |name: &str| stage.metadata.annotations.as_ref().and_then(|all| all.get(name)).map(String::as_str);
     // What is delivered of another API says nothing of this one's deployments.
     let moved = index.is_some_and(|index| index.of_another(&stage.spec.api_ref.name).is_some());
     let reported = stage.status.as_ref().filter(|status| !moved && is_of(status, deployments));
+    // Another leader's last word is in the index, with what it brought about; the status may not say so yet.
+    let deploy = annotation(annotation::DEPLOY);
+    let acted_upon = index.and_then(|index| index.handled_deploy.as_ref());
+    let in_index = deploy.filter(|word| acted_upon.is_some_and(|digest| *digest == Digest::of(word.as_bytes())));
+    let in_status = stage.status.as_ref().and_then(|status| status.handled_deploy.as_deref());
     let index = index.filter(|_| !moved);
     StageView {
         key,
@@ -52,7 +57,7 @@ fn view<'a>(staged: &Staged<'a>, deployments: &Deployments) -> StageView<'a> {
         history_limit: stage.spec.history_limit,
         canary: stage.spec.canary.as_ref().map(|canary| canary.deployment),
         rollback_to: annotation(annotation::ROLLBACK_TO),
-        deploy: annotation(annotation::DEPLOY),
+        deploy,
         promote_canary: annotation(annotation::PROMOTE_CANARY),
         // Without its index, which was deleted by hand or is elsewhere, the status remembers.
         live: index.and_then(|index| index.deployment).or_else(|| reported.and_then(|status| status.deployment)),
@@ -62,7 +67,7 @@ fn view<'a>(staged: &Staged<'a>, deployments: &Deployments) -> StageView<'a> {
             None => annotation(annotation::ROLLBACK_TO)
                 .filter(|_| reported.is_some_and(|status| status.pinned == Some(true))),
         },
-        handled_deploy: *handled_deploy,
+        handled_deploy: in_index.or(own.map(String::as_str)).or(in_status),
     }
 }
 
@@ -117,6 +122,41 @@ mod tests {
     }
 
     #[test]
+    fn a_word_that_the_index_knows_is_not_acted_upon_again() {
+        let key = StageKey { namespace: "shop".to_owned(), name: "prod".to_owned() };
+        let index = |word: Option<&str>| Index {
+            subject: Subject::Stage(key.clone()),
+            format: 1,
+            digest: Digest::of(b"x"),
+            deployment: Some(1),
+            api: Some("orders".to_owned()),
+            pin: None,
+            handled_deploy: word.map(|word| Digest::of(word.as_bytes())),
+            certificate: None,
+            parts: Vec::new(),
+        };
+        let stage: Stage = serde_json::from_value(json!({
+            "apiVersion": "stagegate.dev/v1alpha1", "kind": "Stage",
+            "metadata": {"name": "prod", "annotations": {annotation::DEPLOY: "two"}},
+            "spec": {"apiRef": {"name": "orders"}, "deployPolicy": "Manual"},
+            "status": {"conditions": [], "handledDeploy": "one"},
+        }))
+        .unwrap();
+        let own = |word: &str| Some(word.to_owned());
+        for (word, known, handled) in [
+            (Some("two"), None, "two"),
+            // What this operator did itself is in the index too, or will be.
+            (Some("one"), own("one"), "one"),
+            (None, own("two"), "two"),
+            (None, None, "one"),
+        ] {
+            let index = index(word);
+            let staged = Staged { key: &key, stage: &stage, index: Some(&index), handled_deploy: known.as_ref() };
+            assert_eq!(view(&staged, &Deployments::new()).handled_deploy, Some(handled), "{word:?} {known:?}");
+        }
+    }
+
+    #[test]
     fn a_number_of_another_api_is_none_of_this_one() {
         let key = StageKey { namespace: "shop".to_owned(), name: "prod".to_owned() };
         let index = |api: Option<&str>| Index {
@@ -126,6 +166,7 @@ mod tests {
             deployment: Some(12),
             api: api.map(str::to_owned),
             pin: None,
+            handled_deploy: None,
             certificate: None,
             parts: Vec::new(),
         };

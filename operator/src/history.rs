@@ -48,7 +48,7 @@ pub type Deployments = BTreeMap<u64, Meta>;
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The API server.
-    #[error(transparent)]
+    #[error("{}", crate::told::of_kube(.0))]
     Kube(#[from] kube::Error),
     /// It is not there.
     #[error("the ConfigMap `{0}` is not there or holds no snapshot")]
@@ -62,7 +62,7 @@ pub enum ReadError {
 #[derive(Debug, thiserror::Error)]
 pub enum TakeError {
     /// The API server.
-    #[error(transparent)]
+    #[error("{}", crate::told::of_kube(.0))]
     Kube(#[from] kube::Error),
     /// The contract cannot be packed.
     #[error(transparent)]

@@ -16,6 +16,7 @@ pub mod format;
 pub mod history;
 pub mod program;
 pub mod report;
+pub mod told;
 
 pub mod lease;
 pub mod serve;

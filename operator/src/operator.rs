@@ -28,7 +28,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::acknowledge::{Loaded, Polls};
 use crate::certificates::Certificates;
-use crate::collect::{Change, Cluster, Event, Kind, KnownIndex, Pod, Watches};
+use crate::collect::{Change, Cluster, Event, Kind, KnownIndex, Pod, Unreadable, Watches};
 use crate::config::Config;
 use crate::deliver::Wanted;
 use crate::format::{Choice, Reader, choose};
@@ -247,11 +247,7 @@ impl Operator {
                 self.choose_format(&gateway);
             }
             // It is looked at again: what it says may have become another.
-            Event::Unwritten(kind, key) => match kind {
-                "Stage" => self.reports.stage(&key),
-                "ApiDefinition" => self.reports.api(&key),
-                _ => self.reports.plans([&key]),
-            },
+            Event::Unwritten(kind, key) => self.reported(kind, &key),
             Event::Config(config) => {
                 self.watches.restart(&self.watching, &config, &self.settings.namespaces, &self.events);
                 self.config = config;
@@ -265,6 +261,15 @@ impl Operator {
                 self.everything();
                 self.follow_pods();
             }
+        }
+    }
+
+    /// What an object of this kind says is looked at.
+    fn reported(&mut self, kind: &str, key: &ObjectKey) {
+        match kind {
+            "Stage" => self.reports.stage(key),
+            "ApiDefinition" => self.reports.api(key),
+            _ => self.reports.plans([key]),
         }
     }
 
@@ -286,6 +291,8 @@ impl Operator {
         self.full = true;
         self.dirty.extend(self.cluster.world.api_definitions.keys().cloned());
         self.dirty.extend(self.cluster.world.stages.iter().map(|(key, stage)| api_of(key, stage)));
+        let unreadable: Vec<_> = self.cluster.unreadable.keys().cloned().collect();
+        unreadable.iter().for_each(|(kind, key)| self.reported(kind, key));
         self.reports.plans(self.cluster.world.usage_plans.keys());
         self.all_callers();
     }
@@ -336,9 +343,11 @@ impl Operator {
                 }
             }
             Change::ReferenceGrant(key, object) => self.reference_grant(&key, object.map(|object| *object)),
-            Change::Unreadable(kind, key, error) => {
+            Change::Unreadable(key, unreadable) => {
+                let Unreadable { kind, ref error, .. } = *unreadable;
                 tracing::error!(kind, %key, error, "an object cannot be read; what it was stays");
-                self.cluster.unreadable.insert((kind, key), error);
+                self.reported(kind, &key);
+                self.cluster.unreadable.insert((kind, key), *unreadable);
             }
             Change::Meta(kind, key, metadata) => self.metadata(kind, &key, metadata.as_deref()),
             Change::Index(key, known) => self.index(key, known.map(|known| *known)),

@@ -11,6 +11,7 @@ use crds::{ApiDefinition, ApiDefinitionStatus, Stage, UsagePlan};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
+use crate::collect::Unreadable;
 use crate::config::GatewayConfig;
 use crate::history::Deployments;
 use crate::program::Program;
@@ -131,6 +132,19 @@ pub fn usage_plan<'a>(
     let said = [of_findings(own.into_iter()), resolved_keys(&secrets)];
     let conditions = conditions(&before.conditions, said, plan.metadata.generation, now);
     UsagePlanStatus { conditions, keys: Some(keys), ..before }
+}
+
+/// Conditions of an object that cannot be read; `None` when it says so already.
+pub fn unreadable(object: &Unreadable, now: Timestamp) -> Option<Vec<Condition>> {
+    let message =
+        format!("this version of the operator cannot read it, and what it was before goes on: {}", object.error);
+    let said = Said { kind: "Accepted", status: "False", reason: "Unreadable".to_owned(), message };
+    let accepted = conditions(&object.conditions, [said], object.metadata.generation, now);
+    if accepted.iter().all(|condition| object.conditions.contains(condition)) {
+        return None;
+    }
+    let others = object.conditions.iter().filter(|condition| condition.type_ != "Accepted").cloned();
+    Some(accepted.into_iter().chain(others).collect())
 }
 
 /// `ResolvedRefs` of a plan: whether all keys that it selects can be used.

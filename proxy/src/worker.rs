@@ -196,12 +196,40 @@ impl Worker {
         let own = self.connections.open();
         let open = |peer: &Peer| peer.open.load(Ordering::Relaxed);
         self.peers.get(self.core.index)?.open.store(own, Ordering::Relaxed);
-        if self.peers.len() < 2 {
-            return None;
+        self.peers.get(less_loaded(own, self.peers.iter().map(open))?)
+    }
+}
+
+/// Which of the workers should serve a fresh connection instead of one that has so many open.
+fn less_loaded(own: usize, open: impl ExactSizeIterator<Item = usize> + Clone) -> Option<usize> {
+    let mean = open.clone().sum::<usize>() / open.len().max(1);
+    // A few connections more are chance, not load.
+    let burdened = own > mean + mean / 10 + 2;
+    let (least, _) = open.enumerate().min_by_key(|(_, open)| *open)?;
+    burdened.then_some(least)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_a_tenth_above_the_mean_lets_the_least_loaded_serve() {
+        for (own, open, chosen) in [
+            (0, vec![0], None),
+            (1000, vec![1000], None),
+            (1000, vec![1000, 1000], None),
+            // A few more are chance.
+            (4, vec![4, 0], None),
+            (5, vec![5, 0], Some(1)),
+            // Mean 1000: up to 1102 is as good.
+            (1102, vec![1102, 898], None),
+            (1103, vec![1103, 897], Some(1)),
+            (50, vec![10, 50, 3, 20], Some(2)),
+            // Whoever has little keeps what comes.
+            (10, vec![10, 50, 3, 20], None),
+        ] {
+            assert_eq!(less_loaded(own, open.iter().copied()), chosen, "{own} of {open:?}");
         }
-        let mean = self.peers.iter().map(open).sum::<usize>() / self.peers.len();
-        let (least, peer) = self.peers.iter().enumerate().min_by_key(|(_, peer)| open(peer))?;
-        // A few connections more are chance, not load.
-        (least != self.core.index && own > mean + mean / 10 + 2).then_some(peer)
     }
 }

@@ -144,6 +144,10 @@ impl Rig {
             return None;
         }
         let cluster = shared(Depth::ControlPlane)?;
+        if !ApiServer::pid_file().exists() {
+            eprintln!("skipped: the API server of kind's cluster would be started again by its node at once");
+            return None;
+        }
         let namespace = cluster.namespace("source").expect("a namespace");
         cluster.enter().expect("the cluster's network");
         let made = rcgen::generate_simple_self_signed([HOST.to_owned()]).expect("a certificate");
@@ -287,6 +291,7 @@ fn ready(subject: Subject, deployment: Option<u64>, encoded: bundle::Encoded, di
         digest: digest.clone(),
         deployment,
         pin: None,
+        handled_deploy: None,
         api: None,
         certificate: None,
         parts: Vec::new(),
@@ -382,11 +387,16 @@ struct ApiServer {
 }
 
 impl ApiServer {
-    fn kill() -> Self {
+    /// Where its process is noted.
+    fn pid_file() -> PathBuf {
         let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
         let cache = cache.or_else(|| Some(std::env::home_dir()?.join(".cache"))).expect("a home");
         let state = std::env::var_os("CLUSTER_STATE").map(PathBuf::from);
-        let pid_file = state.unwrap_or_else(|| cache.join("stagegate-e2e/cluster")).join("pid/kube-apiserver");
+        state.unwrap_or_else(|| cache.join("stagegate-e2e/cluster")).join("pid/kube-apiserver")
+    }
+
+    fn kill() -> Self {
+        let pid_file = Self::pid_file();
         let process = std::fs::read_to_string(&pid_file).expect("its process");
         let command = std::fs::read(format!("/proc/{}/cmdline", process.trim())).expect("it runs");
         let command = command.split(|&byte| byte == 0).filter(|part| !part.is_empty());

@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 
 use super::changes::changes;
+use super::grants::grants;
 use super::{Diff, Found, say};
 
 /// One side of a comparison.
@@ -35,8 +36,11 @@ pub(super) async fn run(diff: &Diff) -> anyhow::Result<ExitCode> {
         (Some(a), None) => (live()?, Side::Deployment(a)),
         (Some(a), Some(b)) => (Side::Deployment(a), Side::Deployment(b)),
     };
-    let inputs = inputs(&found).await?;
-    let (old, new) = (compiled(&found, &inputs, before).await?, compiled(&found, &inputs, after).await?);
+    let mut inputs = inputs(&found).await?;
+    let (old, new) = (contract(&found, &inputs, before).await?, contract(&found, &inputs, after).await?);
+    inputs.grants =
+        grants(&found.client, &found.namespace, &found.stage.spec, &[&*old, &*new]).await?.into_iter().collect();
+    let (old, new) = (compiled(&inputs, before, old)?, compiled(&inputs, after, new)?);
     let lines = changes(&old, &new);
     if lines.is_empty() {
         say(&format!("{before} and {after} serve the same"));
@@ -83,11 +87,14 @@ async fn inputs(found: &Found) -> anyhow::Result<StageInputs> {
     attach(&world, &Gateway::dev()).stages.pop().context("the Stage has no ApiDefinition")
 }
 
-async fn compiled(found: &Found, inputs: &StageInputs, side: Side) -> anyhow::Result<Stamped<StageBundle>> {
-    let contract = match side {
+async fn contract(found: &Found, inputs: &StageInputs, side: Side) -> anyhow::Result<Arc<Contract>> {
+    Ok(match side {
         Side::Now => Arc::clone(&inputs.contract),
         Side::Deployment(number) => Arc::new(snapshot(found, number).await?),
-    };
+    })
+}
+
+fn compiled(inputs: &StageInputs, side: Side, contract: Arc<Contract>) -> anyhow::Result<Stamped<StageBundle>> {
     let errors: Vec<String> = compile::check_api(&contract)
         .into_iter()
         .filter(|finding| finding.severity == compile::Severity::Error)

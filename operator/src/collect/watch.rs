@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 use super::Kind;
 use super::grants::follow;
 use super::patience::Patience;
+use super::unreadable::Unreadable;
 use crate::acknowledge::Loaded;
 use crate::config::{Config, GatewayConfig};
 
@@ -67,8 +68,8 @@ pub enum Change {
     ApiKeys(ObjectKey, Option<Box<ApiKeys>>),
     /// A ReferenceGrant.
     ReferenceGrant(ObjectKey, Option<Box<ReferenceGrant>>),
-    /// An object that does not parse, and why.
-    Unreadable(&'static str, ObjectKey, String),
+    /// An object that does not parse.
+    Unreadable(ObjectKey, Box<Unreadable>),
     /// Metadata of a ConfigMap or Secret.
     Meta(Kind, ObjectKey, Option<Box<ObjectMeta>>),
     /// An index Secret in a namespace of bundles: its gateway, its resource version, what it says.
@@ -213,7 +214,7 @@ impl Watches {
             let Some(object) = object else { return Some(change(key, None)) };
             Some(match parse::<K>(object) {
                 Ok(object) => change(key, Some(Box::new(object))),
-                Err(error) => Change::Unreadable(kind, key, error),
+                Err((object, error)) => Change::Unreadable(key, Box::new(Unreadable::of(kind, &object, error))),
             })
         });
     }
@@ -358,7 +359,7 @@ impl Drop for Watches {
     }
 }
 
-fn parse<K: DeserializeOwned>(mut object: DynamicObject) -> Result<K, String> {
+fn parse<K: DeserializeOwned>(mut object: DynamicObject) -> Result<K, (Box<DynamicObject>, String)> {
     object.metadata.managed_fields = object.metadata.managed_fields.map(|fields| {
         // Who wrote the spec last is all that is wanted of them.
         let of_spec = |entry: &ManagedFieldsEntry| {
@@ -374,8 +375,8 @@ fn parse<K: DeserializeOwned>(mut object: DynamicObject) -> Result<K, String> {
     if let Some(annotations) = &mut object.metadata.annotations {
         annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
     }
-    let value = serde_json::to_value(object).map_err(|error| error.to_string())?;
-    serde_json::from_value(value).map_err(|error| error.to_string())
+    let read = serde_json::to_value(&object).and_then(serde_json::from_value);
+    read.map_err(|error| (Box::new(object), error.to_string()))
 }
 
 fn key_of(object: &impl kube::ResourceExt) -> ObjectKey {

@@ -81,8 +81,12 @@ impl Operator {
                 for (subject, content) in plans.chain(keys) {
                     let object = ObjectKey::new(&gateway.bundle_namespace, subject.object_name(&gateway.name));
                     let gateway = gateway.name.clone();
-                    let (deployment, api, pin, certificate) = (None, None, None, None);
-                    self.wanted.insert(object, Wanted { gateway, subject, deployment, api, pin, certificate, content });
+                    let (deployment, api, pin) = (None, None, None);
+                    let (handled_deploy, certificate) = (None, None);
+                    self.wanted.insert(
+                        object,
+                        Wanted { gateway, subject, deployment, api, pin, handled_deploy, certificate, content },
+                    );
                 }
             }
             let plans = self.cluster.world.usage_plans.keys().filter(|plan| plan.namespace == namespace);

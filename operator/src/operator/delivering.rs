@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bundle::host::Certificate;
 use bundle::object::Subject;
-use bundle::{HostBundle, StageKey, Stamped};
+use bundle::{Digest, HostBundle, StageKey, Stamped};
 use compile::ObjectKey;
 use compile::world::api_of;
 use futures_util::stream::{self, StreamExt};
@@ -45,6 +45,7 @@ impl Operator {
                     deployment: Some(bundle.deployment),
                     api: program.served.as_ref().map(|unit| unit.api.name.clone()),
                     pin: program.decision.pin.clone(),
+                    handled_deploy: program.decision.handled_deploy.as_ref().map(|word| Digest::of(word.as_bytes())),
                     certificate: None,
                     content: Content::Stage(bundle),
                 },
@@ -71,10 +72,11 @@ impl Operator {
             let object = ObjectKey::new(&gateway.bundle_namespace, subject.object_name(name));
             match self.certified(gateway.clone(), &object, bundle, &mut of_gateways).await {
                 Ok((content, certificate)) => {
+                    let (deployment, api, pin, handled_deploy) = (None, None, None, None);
                     let (gateway, content) = (name.clone(), Content::Host(content));
                     wanted.push((
                         object,
-                        Wanted { gateway, subject, deployment: None, api: None, pin: None, certificate, content },
+                        Wanted { gateway, subject, deployment, api, pin, handled_deploy, certificate, content },
                     ));
                 }
                 Err(error) => {

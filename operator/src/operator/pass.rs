@@ -20,6 +20,7 @@ use crate::deploy::{Staged, author, decision, stages_of};
 use crate::history;
 use crate::program::{Program, stage_object};
 use crate::report::Failure;
+use crate::told;
 
 impl Operator {
     /// Works off what is dirty.
@@ -38,7 +39,7 @@ impl Operator {
                 let stages: Vec<StageKey> = self.stages(api).into_iter().map(|(key, _)| key).collect();
                 for key in stages {
                     self.reports.stage(&ObjectKey::new(&key.namespace, &key.name));
-                    self.failing.entry(api.clone()).or_default().insert(key, Failure::Retried(error.to_string()));
+                    self.failing.entry(api.clone()).or_default().insert(key, Failure::Retried(told::of_any(&error)));
                 }
             }
         }
@@ -116,7 +117,7 @@ impl Operator {
         {
             self.failed(api, &error);
             let waits = decided.stages.iter().filter(|stage| stage.live == Some(take.number));
-            let why = format!("deployment {} cannot be taken: {error}", take.number);
+            let why = format!("deployment {} cannot be taken: {}", take.number, told::of_any(&error));
             failing.extend(waits.map(|stage| (stage.key.clone(), Failure::Retried(why.clone()))));
             decided = self.decide_without(api, &stages);
         }
@@ -125,7 +126,7 @@ impl Operator {
                 Ok(failure) => failure,
                 Err(error) => {
                     self.failed(api, &error);
-                    Some(Failure::Retried(error.to_string()))
+                    Some(Failure::Retried(told::of_any(&error)))
                 }
             };
             failing.extend(failure.map(|failure| (key.clone(), failure)));
@@ -206,10 +207,11 @@ impl Operator {
         let deployments = self.histories.get(api).unwrap_or(&none);
         let staged: Vec<Staged<'_>> = stages
             .iter()
-            .map(|(key, stage)| {
-                let reported = stage.status.as_ref().and_then(|status| status.handled_deploy.as_deref());
-                let handled_deploy = self.handled.get(key).map(String::as_str).or(reported);
-                Staged { key, stage, index: self.delivered(key, stage), handled_deploy }
+            .map(|(key, stage)| Staged {
+                key,
+                stage,
+                index: self.delivered(key, stage),
+                handled_deploy: self.handled.get(key),
             })
             .collect();
         decision(contract, deployments, &staged)

@@ -123,6 +123,9 @@ impl Operator {
         ready: &BTreeMap<String, Vec<String>>,
         digests: &BTreeMap<(String, String), Digest>,
     ) {
+        if self.report_unreadable("Stage", key) {
+            return;
+        }
         let Some(stage) = self.cluster.world.stages.get(key).cloned() else {
             self.reports.written.remove(key);
             return;
@@ -182,7 +185,20 @@ impl Operator {
         self.scribe.stage(stage, status);
     }
 
+    /// Says of an object that it cannot be read, if it is so: what is known of it is older.
+    fn report_unreadable(&mut self, kind: &'static str, key: &ObjectKey) -> bool {
+        let Some(unreadable) = self.cluster.unreadable.get(&(kind, key.clone())) else { return false };
+        if let Some(conditions) = report::unreadable(unreadable, Timestamp::now()) {
+            self.reports.written.insert(key.clone(), Instant::now());
+            self.scribe.unreadable(unreadable.clone(), conditions);
+        }
+        true
+    }
+
     fn report_api(&mut self, key: &ObjectKey) {
+        if self.report_unreadable("ApiDefinition", key) {
+            return;
+        }
         let Some(api) = self.cluster.world.api_definitions.get(key).cloned() else { return };
         let Some(contract) = self.contracts.get(key).cloned() else { return };
         let none = Deployments::new();
@@ -194,6 +210,9 @@ impl Operator {
     }
 
     fn report_plan(&mut self, key: &ObjectKey) {
+        if self.report_unreadable("UsagePlan", key) {
+            return;
+        }
         let Some(plan) = self.cluster.world.usage_plans.get(key).cloned() else { return };
         // Not resolved yet: what was said stands.
         let Some((keys, callers)) = self.callers.of_plan(key) else { return };

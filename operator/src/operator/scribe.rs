@@ -7,15 +7,16 @@ use compile::ObjectKey;
 use crds::stage::StageStatus;
 use crds::usage_plan::UsagePlanStatus;
 use crds::{ApiDefinition, ApiDefinitionStatus, Stage, UsagePlan};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::api::{Patch, PatchParams};
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use kube::runtime::events::{Event as Told, EventType, Recorder, Reporter};
 use kube::{Api, Client, Resource};
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::collect::Event;
+use crate::collect::{Event, Unreadable};
 use crate::history::is_conflict;
 use crate::serve::Vitals;
 
@@ -76,6 +77,39 @@ impl Scribe {
         });
     }
 
+    /// Says of an object that it cannot be read. The rest of its status is not known, and stays.
+    pub(super) fn unreadable(&self, object: Unreadable, conditions: Vec<Condition>) {
+        let scribe = self.clone();
+        tokio::spawn(async move {
+            let Unreadable { kind, metadata, conditions: before, .. } = &object;
+            let name = metadata.name.as_deref().unwrap_or_default();
+            let namespace = metadata.namespace.as_deref().unwrap_or_default();
+            let kinds = GroupVersionKind::gvk(crds::GROUP, crds::VERSION, kind);
+            let api: Api<DynamicObject> =
+                Api::namespaced_with(scribe.client.clone(), namespace, &ApiResource::from_gvk(&kinds));
+            let patch = json!({
+                "metadata": {"resourceVersion": metadata.resource_version},
+                "status": {"conditions": conditions},
+            });
+            let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+            // Closed only with the process.
+            let Ok(place) = scribe.places.acquire().await else { return };
+            scribe.vitals.writes.with_label_values(&[&format!("{kind} status")]).inc();
+            let written = api.patch_status(name, &parameters, &Patch::Merge(patch)).await;
+            drop(place);
+            match written {
+                Ok(_) => scribe.tell_turned(&object.reference(), before, &conditions).await,
+                Err(error) => {
+                    if !is_conflict(&error) {
+                        tracing::warn!(kind, namespace, name, %error, "nobody is told that it cannot be read");
+                        scribe.vitals.errors.with_label_values(&["report"]).inc();
+                    }
+                    scribe.tell_unwritten(kind, metadata).await;
+                }
+            }
+        });
+    }
+
     /// Writes a status in its turn. False when it was not; then the loop is told.
     async fn write<K>(&self, kind: &'static str, object: &K, status: &impl Serialize) -> bool
     where
@@ -89,12 +123,15 @@ impl Scribe {
         let written = self.write_status(object, status).await;
         drop(place);
         if !written {
-            tokio::time::sleep(PAUSE).await;
-            let meta = object.meta();
-            let key = ObjectKey::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
-            self.events.send(Event::Unwritten(kind, key)).ok();
+            self.tell_unwritten(kind, object.meta()).await;
         }
         written
+    }
+
+    async fn tell_unwritten(&self, kind: &'static str, meta: &ObjectMeta) {
+        tokio::time::sleep(PAUSE).await;
+        let key = ObjectKey::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
+        self.events.send(Event::Unwritten(kind, key)).ok();
     }
 
     /// Writes a status, of the very object that was seen. False when it has to be tried again.
@@ -144,10 +181,14 @@ impl Scribe {
             (_, Some(old)) => ("Deployed", format!("deployment {number} is live, it was {old}")),
             (_, None) => ("Deployed", format!("deployment {number} is live")),
         };
-        self.publish(stage, EventType::Normal, reason, &note).await;
+        self.publish(&stage.object_ref(&()), EventType::Normal, reason, &note).await;
     }
 
     async fn tell<K: Resource<DynamicType = ()>>(&self, object: &K, before: &[Condition], after: &[Condition]) {
+        self.tell_turned(&object.object_ref(&()), before, after).await;
+    }
+
+    async fn tell_turned(&self, object: &ObjectReference, before: &[Condition], after: &[Condition]) {
         for condition in after.iter().filter(|condition| condition.type_ != "Programmed") {
             let known = before.iter().find(|known| known.type_ == condition.type_);
             let turned =
@@ -161,7 +202,7 @@ impl Scribe {
         }
     }
 
-    async fn publish<K: Resource<DynamicType = ()>>(&self, object: &K, type_: EventType, reason: &str, note: &str) {
+    async fn publish(&self, object: &ObjectReference, type_: EventType, reason: &str, note: &str) {
         let event = Told {
             type_,
             reason: reason.to_owned(),
@@ -172,7 +213,7 @@ impl Scribe {
         };
         // One that lives on would count this as a repetition of the last with the same reason, and keep that one's note.
         let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
-        if let Err(error) = recorder.publish(&event, &object.object_ref(&())).await {
+        if let Err(error) = recorder.publish(&event, object).await {
             tracing::debug!(%error, "an Event cannot be published");
         }
     }

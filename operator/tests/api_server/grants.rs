@@ -2,6 +2,7 @@
 
 use bundle::route::Action;
 use bundle::{StageBundle, integration::Integration};
+use e2e::program::{command_line, run};
 
 use crate::support::{Rig, api, certificate, stage};
 
@@ -55,6 +56,15 @@ fn a_service_elsewhere_is_called_while_its_namespace_lets_it() {
     let index = &rig.versions();
     assert_eq!(index.iter().filter(|it| !before.contains(it)).count(), 1, "one bundle was written");
 
+    // What another deployment would call instead is told by a comparison, since that knows the grant too.
+    rig.apply(&definition.replace("name: items", "name: others"));
+    rig.wait_live("prod", 2);
+    let mut diff = rig.cluster.command(&command_line().unwrap().to_string_lossy());
+    let said = run(diff.args(["diff", "prod", "1", "2", "-n", &rig.namespace.name]), "").unwrap();
+    assert!(said.contains("~ /a GET") && said.contains("RefNotPermitted"), "{said}");
+    rig.apply(&definition);
+    rig.wait_live("prod", 3);
+
     // A Stage with an error goes on as it was, but not by a grant that is gone.
     let bad = certificate("bad", "x").replace("CERTIFICATE", "NOTHING");
     rig.apply(&(bad + &stage("prod", "orders", "  hosts: [{name: a.example.com, tls: {secretName: bad}}]\n")));
@@ -63,5 +73,5 @@ fn a_service_elsewhere_is_called_while_its_namespace_lets_it() {
     rig.cluster.kubectl(["-n", &stock.name, "delete", "referencegrant", "items"]).unwrap();
     rig.wait("its end", |rig| served(rig) == Some(false));
     rig.wait_condition("prod", "ResolvedRefs=False RefNotPermitted");
-    assert_eq!(rig.stage("prod").0, Some(1));
+    assert_eq!(rig.stage("prod").0, Some(3));
 }

@@ -15,3 +15,4 @@ mod roles;
 mod scale;
 mod sidecars;
 mod support;
+mod unreadable;

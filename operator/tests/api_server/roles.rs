@@ -68,12 +68,12 @@ fn the_charts_roles_are_enough_for_the_namespaces_that_are_served() {
                 .iter()
                 .all(|one| said.iter().any(|said| said == one))
         });
-        let events = rig.cluster.kubectl(["-n", namespace, "get", "events", "-o", "name"]).unwrap();
-        assert!(!events.is_empty(), "Events are told");
+        rig.wait("Events to be told", |rig| {
+            !rig.cluster.kubectl(["-n", namespace, "get", "events", "-o", "name"]).unwrap().is_empty()
+        });
     }
-    let written =
-        rig.cluster.kubectl(["-n", &bundles.name, "get", "secrets", "-l", "stagegate.dev/bundle", "-o", "name"]);
-    assert_eq!(written.unwrap().lines().count(), 6);
+    let written = ["-n", &bundles.name, "get", "secrets", "-l", "stagegate.dev/bundle", "-o", "name"];
+    rig.wait("all bundles", |rig| rig.cluster.kubectl(written).unwrap().lines().count() == 6);
     rig.cluster.kubectl(["-n", &own, "get", "secret", "stagegate-local-ca"]).unwrap();
     assert!(rig.stage("prod").1.is_empty());
     // It cannot read what is not served.

@@ -1,6 +1,8 @@
 //! An operator as a process, on a real API server.
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -11,6 +13,9 @@ use e2e::cluster::{Cluster, Depth, Namespace, shared};
 use k8s_openapi::api::core::v1::Secret;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+
+/// Until something that is waited for has failed: long, since the machine may be busy with other things.
+const LONGEST: Duration = Duration::from_secs(120);
 
 /// Tests share the machine, but for those that measure time.
 static MACHINE: RwLock<()> = RwLock::new(());
@@ -26,7 +31,8 @@ pub(crate) struct Rig {
     pub(crate) cluster: &'static Cluster,
     pub(crate) namespace: Namespace,
     folder: tempfile::TempDir,
-    operators: Vec<Child>,
+    /// Operators, with the ports that they listen on.
+    operators: Vec<(Child, u16)>,
     ports: u16,
     /// Namespaces that operators serve: the first one has everything else too.
     served: Vec<String>,
@@ -51,9 +57,12 @@ impl Rig {
     fn with(name: &str, port: u16, share: Share) -> Option<Self> {
         let cluster = shared(Depth::ControlPlane)?;
         let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds");
-        for file in ["apidefinitions", "stages", "usageplans"] {
-            cluster.kubectl(["apply", "--server-side", "-f", &format!("{crds}/{file}.yaml")]).unwrap();
-        }
+        let files = ["apidefinitions", "stages", "usageplans"].map(|file| format!("{crds}/{file}.yaml"));
+        let files: Vec<&str> = files.iter().flat_map(|file| ["-f", file]).collect();
+        cluster.kubectl(["apply", "--server-side"].iter().chain(&files)).unwrap();
+        // Until then nobody serves them, and an object that is applied at once is of no kind that is known.
+        let established = ["wait", "--for=condition=Established", "--timeout=60s"];
+        cluster.kubectl(established.iter().chain(&files)).unwrap();
         let namespace = cluster.namespace(name).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let served = vec![namespace.name.clone()];
@@ -110,7 +119,7 @@ impl Rig {
 
     /// Resident memory of an operator in bytes.
     pub(crate) fn memory(&self, operator: usize) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.operators[operator].id())).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.operators[operator].0.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
     }
@@ -127,15 +136,15 @@ impl Rig {
         if let Some(kubeconfig) = &self.kubeconfig {
             command.env("CLUSTER_KUBECONFIG", kubeconfig).env("KUBECONFIG", kubeconfig);
         }
-        self.operators.push(command.spawn().unwrap());
+        self.operators.push((command.spawn().unwrap(), self.ports));
         self.operators.len() - 1
     }
 
     pub(crate) fn signal(&mut self, operator: usize, signal: &str) {
-        let id = self.operators[operator].id().to_string();
+        let id = self.operators[operator].0.id().to_string();
         assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
         if !matches!(signal, "-STOP" | "-CONT") {
-            self.operators[operator].wait().unwrap();
+            self.operators[operator].0.wait().unwrap();
         }
     }
 
@@ -200,11 +209,47 @@ impl Rig {
         self.wait(&format!("{stage}: {condition}"), |rig| rig.stage(stage).1.iter().any(|one| one == condition));
     }
 
+    /// Waits until an operator has read the whole cluster.
+    pub(crate) fn wait_ready(&self, operator: usize) {
+        let (cluster, port) = (self.cluster, self.operators[operator].1);
+        // On a thread of its own, since this one stays outside of the cluster's network.
+        let asking = std::thread::spawn(move || {
+            cluster.enter().unwrap();
+            let began = Instant::now();
+            while !is_ready(port) {
+                assert!(began.elapsed() < LONGEST, "the operator does not become ready");
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
+        asking.join().unwrap();
+    }
+
+    /// Waits until the operator of this identity holds the Lease, and had time to do what it would do then.
+    pub(crate) fn wait_leads(&self, identity: &str) {
+        let holder = ["get", "lease", "stagegate-operator", "-o", "jsonpath={.spec.holderIdentity}"];
+        self.wait(&format!("{identity} to lead"), |rig| rig.kubectl(&holder) == identity);
+        std::thread::sleep(Duration::from_secs(2));
+    }
+
+    /// Waits until nothing is written any more: what `kubectl get` says of these kinds stays the same for five seconds.
+    pub(crate) fn wait_quiet(&self, kinds: &str) -> String {
+        let versions = |rig: &Self| rig.kubectl(&["get", kinds, "-o", "jsonpath={.items[*].metadata.resourceVersion}"]);
+        let (mut last, mut since) = (versions(self), Instant::now());
+        self.wait("quiet", |rig| {
+            let now = versions(rig);
+            if now != last {
+                (last, since) = (now, Instant::now());
+            }
+            since.elapsed() >= Duration::from_secs(5)
+        });
+        versions(self)
+    }
+
     /// Waits until this is so.
     pub(crate) fn wait(&self, what: &str, mut check: impl FnMut(&Self) -> bool) -> Duration {
         let started = Instant::now();
         while !check(self) {
-            assert!(started.elapsed() < Duration::from_secs(60), "{what} does not come to pass");
+            assert!(started.elapsed() < LONGEST, "{what} does not come to pass");
             std::thread::sleep(Duration::from_millis(50));
         }
         started.elapsed()
@@ -224,12 +269,24 @@ impl Rig {
 
 impl Drop for Rig {
     fn drop(&mut self) {
-        for operator in &mut self.operators {
+        for (operator, _) in &mut self.operators {
             // One that has ended already is fine.
             drop(operator.kill());
             drop(operator.wait());
         }
     }
+}
+
+/// Whether the operator at this port says that it is ready.
+fn is_ready(port: u16) -> bool {
+    let ask = || {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        std::io::Result::Ok(answer.starts_with("HTTP/1.1 200"))
+    };
+    ask().unwrap_or(false)
 }
 
 fn conditions(object: &Value) -> Vec<String> {

@@ -15,6 +15,7 @@ fn packed(name: &str, variable: &str) -> (String, Packed) {
         deployment: Some(1),
         api: None,
         pin: None,
+        handled_deploy: None,
         certificate: None,
         parts: Vec::new(),
     };
@@ -86,8 +87,18 @@ fn object(subject: Subject, content: &impl serde::Serialize) -> (String, Packed)
     let name = subject.object_name("default");
     (
         name,
-        Index { subject, format, digest, deployment: None, pin: None, api: None, certificate: None, parts: Vec::new() }
-            .pack(encoded.payload),
+        Index {
+            subject,
+            format,
+            digest,
+            deployment: None,
+            pin: None,
+            handled_deploy: None,
+            api: None,
+            certificate: None,
+            parts: Vec::new(),
+        }
+        .pack(encoded.payload),
     )
 }
 

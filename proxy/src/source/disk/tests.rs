@@ -14,6 +14,7 @@ fn read(payload: &[u8]) -> Read {
         deployment: None,
         api: None,
         pin: None,
+        handled_deploy: None,
         certificate: None,
         parts: vec!["sg-part-1".into()],
     };
