@@ -116,8 +116,8 @@ impl Segment {
 }
 
 /// Reports variables beside variables, and refuses the later path's routes. A REST API's tree has one variable below a
-/// resource, while an HTTP API's routes are a list; a reverse proxy does not care what parameters are called, so paths without any integration of Amazon's
-/// may differ.
+/// resource, while an HTTP API's routes are a list; a reverse proxy does not care what parameters are called, so paths
+/// without any integration of Amazon's may differ.
 pub(super) fn check_siblings(prepared: &mut [Prepared<'_>], findings: &mut Findings) {
     // By parent: the variable and the path that brought it, and whether that path is one of Amazon's.
     let mut variables: BTreeMap<String, Vec<(Segment, String, bool)>> = BTreeMap::new();
