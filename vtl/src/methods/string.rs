@@ -37,7 +37,7 @@ impl<'c> Call<'c> {
             Method::EndsWith => Value::Bool(text.ends_with(&*self.text(0)?)),
             Method::IndexOf => self.index_of(text)?,
             Method::LastIndexOf => {
-                let found = text.rfind(&*self.text(0)?);
+                let found = text.rfind(&*self.sought()?);
                 found.map_or(Value::Int(-1), |at| Value::from(utf16_length(&text[..at]) as i64))
             }
             Method::CharAt | Method::CodePointAt => {
@@ -104,8 +104,19 @@ impl<'c> Call<'c> {
         })
     }
 
+    /// The text, or the character by its code, to look for.
+    fn sought(&mut self) -> Eval<Text> {
+        match self.argument(0) {
+            Value::Int(code) => {
+                let character = u32::try_from(*code).ok().and_then(char::from_u32);
+                Ok(character.map_or_else(|| self.text(0), |character| Ok(character.to_string().into()))?)
+            }
+            _ => self.text(0),
+        }
+    }
+
     fn index_of(&mut self, text: &Text) -> Eval<Value> {
-        let wanted = self.text(0)?;
+        let wanted = self.sought()?;
         let from = self.argument(1).as_integer().unwrap_or(0).max(0);
         let from = usize::try_from(from).ok().and_then(|from| byte_at(text, from));
         let found = from.and_then(|from| Some(from + text[from..].find(&*wanted)?));
