@@ -5,7 +5,7 @@ use crate::ast::{Expr, Prepared, Reference, Root, Step};
 use crate::error::Eval;
 use crate::jsonpath;
 use crate::methods::Method;
-use crate::pattern;
+use crate::pattern::Pattern;
 
 const WRITE_BRACES: &str = "write ${name} to end a reference before other text";
 
@@ -181,8 +181,8 @@ fn prepare(root: Root, first_step: bool, name: &str, arguments: &[Expr]) -> Prep
         "json" | "path" if root == Root::Input && first_step => {
             Prepared::Path(jsonpath::Path::compile(text).map_err(|error| error.to_string()))
         }
-        "replaceAll" | "replaceFirst" | "split" => Prepared::Pattern(pattern::compile(text)),
-        "matches" => Prepared::Pattern(pattern::compile_whole(text)),
+        "replaceAll" | "replaceFirst" | "split" => Prepared::Pattern(Pattern::search(text)),
+        "matches" => Prepared::Pattern(Pattern::whole(text)),
         _ => Prepared::Nothing,
     }
 }
