@@ -47,7 +47,7 @@ impl Pattern {
 
     /// The same, of data: it never backtracks.
     pub(crate) fn linear_search(java: &str) -> Result<Self, String> {
-        linear(java, &rewrite(java)).map(|regex| Self(Engine::Linear(regex)))
+        linear(java, &rewrite(java)).map(|regex| Self(Engine::Linear(regex))).map_err(Refused::reason)
     }
 
     pub(crate) fn linear_whole(java: &str) -> Result<Self, String> {
@@ -57,10 +57,11 @@ impl Pattern {
     fn of(java: &str, rust: &str) -> Result<Self, String> {
         match linear(java, rust) {
             Ok(regex) => Ok(Self(Engine::Linear(regex))),
-            Err(reason) => match backtracking(java, rust) {
+            Err(Refused::Syntax(reason)) => match backtracking(rust) {
                 Some(regex) => Ok(Self(Engine::Backtracking(regex))),
                 None => Err(reason),
             },
+            Err(refused @ Refused::TooMuch(_)) => Err(refused.reason()),
         }
     }
 
@@ -116,7 +117,7 @@ impl Pattern {
 
 /// A pattern on the linear engine that must match a whole text.
 pub(crate) fn linear_whole(java: &str) -> Result<Regex, String> {
-    linear(java, &format!(r"\A(?:{})\z", rewrite(java)))
+    linear(java, &format!(r"\A(?:{})\z", rewrite(java))).map_err(Refused::reason)
 }
 
 /// What is said of a pattern that cannot be had.
@@ -124,23 +125,36 @@ pub(crate) fn unsupported(java: &str, reason: &str) -> String {
     format!("the pattern `{java}` is not supported: {reason}")
 }
 
-fn linear(java: &str, rust: &str) -> Result<Regex, String> {
+/// Why the linear engine does not take a pattern: half a sentence.
+enum Refused {
+    /// It may be one for backtracking.
+    Syntax(String),
+    /// No engine should.
+    TooMuch(String),
+}
+
+impl Refused {
+    fn reason(self) -> String {
+        match self {
+            Self::Syntax(reason) | Self::TooMuch(reason) => reason,
+        }
+    }
+}
+
+fn linear(java: &str, rust: &str) -> Result<Regex, Refused> {
     if java.len() > MAX_LENGTH {
-        return Err(format!("it is longer than {MAX_LENGTH} bytes"));
+        return Err(Refused::TooMuch(format!("it is longer than {MAX_LENGTH} bytes")));
     }
     RegexBuilder::new(rust).size_limit(SIZE_LIMIT).nest_limit(50).build().map_err(|error| match error {
-        regex::Error::CompiledTooBig(_) => "it is too big".to_owned(),
+        regex::Error::CompiledTooBig(_) => Refused::TooMuch("it is too big".to_owned()),
         error => {
             let text = error.to_string();
-            text.lines().last().unwrap_or("").trim_start_matches("error: ").to_owned()
+            Refused::Syntax(text.lines().last().unwrap_or("").trim_start_matches("error: ").to_owned())
         }
     })
 }
 
-fn backtracking(java: &str, rust: &str) -> Option<fancy_regex::Regex> {
-    if java.len() > MAX_LENGTH {
-        return None;
-    }
+fn backtracking(rust: &str) -> Option<fancy_regex::Regex> {
     let mut builder = fancy_regex::RegexBuilder::new(rust);
     builder.backtrack_limit(MAX_BACKTRACKS).delegate_size_limit(SIZE_LIMIT).build().ok()
 }
@@ -368,9 +382,12 @@ mod tests {
 
     #[test]
     fn what_is_no_pattern_or_too_big_is_refused() {
-        for (pattern, reason) in
-            [("(", "unclosed group"), ("a)|(b", "unopened group"), (r"(\w{1000}){1000}", "too big")]
-        {
+        for (pattern, reason) in [
+            ("(", "unclosed group"),
+            ("a)|(b", "unopened group"),
+            (r"(\w{1000}){1000}", "too big"),
+            (r"(\w{99}){99}{99}", "too big"),
+        ] {
             assert!(Pattern::whole(pattern).unwrap_err().contains(reason), "{pattern}");
         }
         assert!(Pattern::search(&"(".repeat(4000)).is_err());
