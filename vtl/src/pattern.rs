@@ -61,7 +61,7 @@ impl Pattern {
                 Some(regex) => Ok(Self(Engine::Backtracking(regex))),
                 None => Err(reason),
             },
-            Err(refused @ Refused::TooMuch(_)) => Err(refused.reason()),
+            Err(refused @ Refused::Never(_)) => Err(refused.reason()),
         }
     }
 
@@ -128,28 +128,31 @@ pub(crate) fn unsupported(java: &str, reason: &str) -> String {
 /// Why the linear engine does not take a pattern: half a sentence.
 enum Refused {
     /// It may be one for backtracking.
-    Syntax(String),
+    NotLinear(String),
     /// No engine should.
-    TooMuch(String),
+    Never(String),
 }
 
 impl Refused {
     fn reason(self) -> String {
         match self {
-            Self::Syntax(reason) | Self::TooMuch(reason) => reason,
+            Self::NotLinear(reason) | Self::Never(reason) => reason,
         }
     }
 }
 
 fn linear(java: &str, rust: &str) -> Result<Regex, Refused> {
     if java.len() > MAX_LENGTH {
-        return Err(Refused::TooMuch(format!("it is longer than {MAX_LENGTH} bytes")));
+        return Err(Refused::Never(format!("it is longer than {MAX_LENGTH} bytes")));
     }
     RegexBuilder::new(rust).size_limit(SIZE_LIMIT).nest_limit(50).build().map_err(|error| match error {
-        regex::Error::CompiledTooBig(_) => Refused::TooMuch("it is too big".to_owned()),
+        regex::Error::CompiledTooBig(_) => Refused::Never("it is too big".to_owned()),
         error => {
             let text = error.to_string();
-            Refused::Syntax(text.lines().last().unwrap_or("").trim_start_matches("error: ").to_owned())
+            let reason = text.lines().last().unwrap_or("").trim_start_matches("error: ").to_owned();
+            // Only these are patterns to Java; the other engine would take an unclosed `{` for itself.
+            let backtracks = reason.starts_with("look-around") || reason.starts_with("backreferences");
+            if backtracks { Refused::NotLinear(reason) } else { Refused::Never(reason) }
         }
     })
 }
@@ -385,6 +388,7 @@ mod tests {
         for (pattern, reason) in [
             ("(", "unclosed group"),
             ("a)|(b", "unopened group"),
+            (r"4\d{2", "unclosed counted"),
             (r"(\w{1000}){1000}", "too big"),
             (r"(\w{99}){99}{99}", "too big"),
         ] {
