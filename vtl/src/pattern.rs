@@ -57,7 +57,7 @@ impl Pattern {
     fn of(java: &str, rust: &str) -> Result<Self, String> {
         match linear(java, rust) {
             Ok(regex) => Ok(Self(Engine::Linear(regex))),
-            Err(Refused::Syntax(reason)) => match backtracking(rust) {
+            Err(Refused::NotLinear(reason)) => match backtracking(rust) {
                 Some(regex) => Ok(Self(Engine::Backtracking(regex))),
                 None => Err(reason),
             },
