@@ -1,11 +1,11 @@
 //! A parsed template. Everything that can be worked out before a request is: names are numbers, literal
 //! paths and patterns are compiled, macros are found.
 
-use regex::Regex;
 use std::sync::Arc;
 
 use crate::jsonpath;
 use crate::methods::Method;
+use crate::pattern::Pattern;
 
 pub(crate) type Block = Vec<Node>;
 
@@ -95,7 +95,7 @@ pub(crate) enum Step {
 pub(crate) enum Prepared {
     Nothing,
     Path(Result<jsonpath::Path, String>),
-    Pattern(Result<Regex, String>),
+    Pattern(Result<Pattern, String>),
 }
 
 #[derive(Debug)]

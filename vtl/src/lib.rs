@@ -28,7 +28,7 @@ mod util;
 
 pub mod jsonpath;
 
-mod pattern;
+pub mod pattern;
 
 pub mod json;
 

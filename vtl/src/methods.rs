@@ -74,6 +74,7 @@ impl Call<'_> {
         match (self.method, receiver) {
             (Method::Unknown, _) | (_, Value::Null) => Ok(Value::Null),
             (Method::ToString, receiver) if self.arguments.is_empty() => self.printed(receiver).map(Value::Str),
+            (_, receiver) if !self.fits(receiver) => Ok(Value::Null),
             (_, Value::Str(text)) => self.on_string(text),
             (_, Value::List(list)) => self.on_list(list),
             (_, Value::Map(map)) => self.on_map(map),
@@ -84,6 +85,55 @@ impl Call<'_> {
             }),
             (_, Value::Bool(truth)) => self.on_bool(*truth),
             (_, Value::Int(_) | Value::Long(_) | Value::Double(_) | Value::Big(_)) => self.on_number(receiver),
+        }
+    }
+
+    /// Does Java know the method with these arguments? Velocity converts none: `get("0")` of a list does not exist.
+    fn fits(&self, receiver: &Value) -> bool {
+        let int = |nth: usize| matches!(self.argument(nth), Value::Int(_));
+        // Null is a text as well as any other object.
+        let text = |nth: usize| matches!(self.argument(nth), Value::Str(_) | Value::Null);
+        let count = self.arguments.len();
+        match receiver {
+            Value::Str(_) => match self.method {
+                Method::Contains
+                | Method::Concat
+                | Method::EndsWith
+                | Method::Matches
+                | Method::CompareTo
+                | Method::CompareToIgnoreCase
+                | Method::EqualsIgnoreCase => count == 1 && text(0),
+                Method::StartsWith | Method::Split => (count == 1 || count == 2 && int(1)) && text(0),
+                Method::Replace | Method::ReplaceAll | Method::ReplaceFirst => count == 2 && text(0) && text(1),
+                Method::IndexOf | Method::LastIndexOf => (count == 1 || count == 2 && int(1)) && (text(0) || int(0)),
+                Method::CharAt | Method::CodePointAt | Method::Repeat => count == 1 && int(0),
+                Method::Substring => (count == 1 || count == 2 && int(1)) && int(0),
+                Method::SubSequence => count == 2 && int(0) && int(1),
+                Method::Equals => count == 1,
+                _ => true,
+            },
+            Value::List(_) => match self.method {
+                Method::Get => count == 1 && int(0),
+                Method::Add => count == 1 || count == 2 && int(0),
+                Method::Set => count == 2 && int(0),
+                Method::SubList => count == 2 && int(0) && int(1),
+                Method::Contains | Method::Equals | Method::IndexOf | Method::LastIndexOf | Method::Remove => {
+                    count == 1
+                }
+                _ => true,
+            },
+            Value::Map(_) => match self.method {
+                Method::Get | Method::ContainsKey | Method::ContainsValue | Method::Equals => count == 1,
+                Method::Put | Method::PutIfAbsent | Method::Replace | Method::GetOrDefault => count == 2,
+                _ => true,
+            },
+            Value::Null
+            | Value::Entry(_)
+            | Value::Bool(_)
+            | Value::Int(_)
+            | Value::Long(_)
+            | Value::Double(_)
+            | Value::Big(_) => true,
         }
     }
 

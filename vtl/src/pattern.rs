@@ -1,108 +1,256 @@
-//! Java's regular expressions on the linear-time engine: what means something else is rewritten, what
-//! cannot be had (look-around, back references, possessive repeats) is an error.
+//! Java's regular expressions. Nearly all run on the linear-time engine; look-around, back references and what else
+//! only backtracking can do is for patterns that an author wrote, on short texts and with a bound.
+
+mod java;
+
+use std::ops::Range;
 
 use regex::{Regex, RegexBuilder};
+
+use java::rewrite;
 
 /// Largest compiled pattern, in bytes.
 const SIZE_LIMIT: usize = 1 << 20;
 /// Longest pattern, in bytes.
 const MAX_LENGTH: usize = 4096;
+/// Longest text that is matched by backtracking, in bytes: the time may grow with its square.
+const MAX_BACKTRACKED: usize = 8 << 10;
+/// How often the engine may go back before it gives up.
+const MAX_BACKTRACKS: usize = 10_000;
 
-/// Compiles a pattern for searching.
-pub(crate) fn compile(java: &str) -> Result<Regex, String> {
-    build(java, &rewrite(java))
+/// A Java pattern, compiled.
+#[derive(Debug, Clone)]
+pub struct Pattern(Engine);
+
+#[derive(Debug, Clone)]
+enum Engine {
+    Linear(Regex),
+    Backtracking(fancy_regex::Regex),
 }
 
-/// Compiles a pattern that must match a whole text, as `String.matches` does.
-pub(crate) fn compile_whole(java: &str) -> Result<Regex, String> {
-    build(java, &format!(r"\A(?:{})\z", rewrite(java)))
+impl Pattern {
+    /// A pattern that an author wrote and that must match a whole text, as `String.matches` wants it.
+    ///
+    /// # Errors
+    /// Why it is none, or cannot be had: half a sentence.
+    pub fn whole(java: &str) -> Result<Self, String> {
+        // Alone first: `a)|(b` is a pattern only between the parentheses.
+        Self::search(java)?;
+        let rust = format!(r"\A(?:{})\z", rewrite(java));
+        Self::of(java, &rust)
+    }
+
+    /// A pattern that an author wrote, for searching.
+    pub(crate) fn search(java: &str) -> Result<Self, String> {
+        Self::of(java, &rewrite(java))
+    }
+
+    /// The same, of data: it never backtracks.
+    pub(crate) fn linear_search(java: &str) -> Result<Self, String> {
+        linear(java, &rewrite(java)).map(|regex| Self(Engine::Linear(regex))).map_err(Refused::reason)
+    }
+
+    pub(crate) fn linear_whole(java: &str) -> Result<Self, String> {
+        linear_whole(java).map(|regex| Self(Engine::Linear(regex)))
+    }
+
+    fn of(java: &str, rust: &str) -> Result<Self, String> {
+        match linear(java, rust) {
+            Ok(regex) => Ok(Self(Engine::Linear(regex))),
+            Err(Refused::NotLinear(reason)) => match backtracking(rust) {
+                Some(regex) => Ok(Self(Engine::Backtracking(regex))),
+                None => Err(reason),
+            },
+            Err(refused @ Refused::Never(_)) => Err(refused.reason()),
+        }
+    }
+
+    /// Does it match? Not where a pattern that needs backtracking gives up.
+    pub fn is_match(&self, text: &str) -> bool {
+        self.try_match(text).unwrap_or(false)
+    }
+
+    /// Steps of a rendering that a search of a text may cost beyond those of the call.
+    pub(crate) fn cost(&self, text: &str) -> u64 {
+        let length = text.len() as u64;
+        match &self.0 {
+            Engine::Linear(_) => 0,
+            Engine::Backtracking(_) => 2_000 + length * length / 256,
+        }
+    }
+
+    /// The same; giving up is an error.
+    ///
+    /// # Errors
+    /// Why it gave up: half a sentence.
+    pub(crate) fn try_match(&self, text: &str) -> Result<bool, String> {
+        match &self.0 {
+            Engine::Linear(regex) => Ok(regex.is_match(text)),
+            Engine::Backtracking(regex) => {
+                short(text)?;
+                regex.is_match(text).map_err(gave_up)
+            }
+        }
+    }
+
+    /// Where it matches, one after the other.
+    pub(crate) fn finds<'p>(&'p self, text: &'p str) -> Result<Finds<'p>, String> {
+        Ok(match &self.0 {
+            Engine::Linear(regex) => Finds::Linear(regex.find_iter(text)),
+            Engine::Backtracking(regex) => {
+                short(text)?;
+                Finds::Backtracking(regex.find_iter(text))
+            }
+        })
+    }
+
+    fn captures<'p>(&'p self, text: &'p str) -> Result<Captures<'p>, String> {
+        Ok(match &self.0 {
+            Engine::Linear(regex) => Captures::Linear(regex.captures_iter(text)),
+            Engine::Backtracking(regex) => {
+                short(text)?;
+                Captures::Backtracking(regex.captures_iter(text))
+            }
+        })
+    }
 }
 
-fn build(java: &str, rust: &str) -> Result<Regex, String> {
+/// A pattern on the linear engine that must match a whole text.
+pub(crate) fn linear_whole(java: &str) -> Result<Regex, String> {
+    linear(java, &format!(r"\A(?:{})\z", rewrite(java))).map_err(Refused::reason)
+}
+
+/// What is said of a pattern that cannot be had.
+pub(crate) fn unsupported(java: &str, reason: &str) -> String {
+    format!("the pattern `{java}` is not supported: {reason}")
+}
+
+/// Why the linear engine does not take a pattern: half a sentence.
+enum Refused {
+    /// It may be one for backtracking.
+    NotLinear(String),
+    /// No engine should.
+    Never(String),
+}
+
+impl Refused {
+    fn reason(self) -> String {
+        match self {
+            Self::NotLinear(reason) | Self::Never(reason) => reason,
+        }
+    }
+}
+
+fn linear(java: &str, rust: &str) -> Result<Regex, Refused> {
     if java.len() > MAX_LENGTH {
-        return Err(format!("the pattern is longer than {MAX_LENGTH} bytes"));
+        return Err(Refused::Never(format!("it is longer than {MAX_LENGTH} bytes")));
     }
     RegexBuilder::new(rust).size_limit(SIZE_LIMIT).nest_limit(50).build().map_err(|error| match error {
-        regex::Error::CompiledTooBig(_) => format!("the pattern `{java}` is too big"),
+        regex::Error::CompiledTooBig(_) => Refused::Never("it is too big".to_owned()),
         error => {
             let text = error.to_string();
-            let reason = text.lines().last().unwrap_or("").trim_start_matches("error: ");
-            format!("the pattern `{java}` is not supported: {reason}")
+            let reason = text.lines().last().unwrap_or("").trim_start_matches("error: ").to_owned();
+            // Only these are patterns to Java; the other engine would take an unclosed `{` for itself.
+            let backtracks = reason.starts_with("look-around") || reason.starts_with("backreferences");
+            if backtracks { Refused::NotLinear(reason) } else { Refused::Never(reason) }
         }
     })
 }
 
-/// Rewrites what Java and the engine spell differently. Java's classes are ASCII unless asked otherwise.
-fn rewrite(java: &str) -> String {
-    let mut rust = String::with_capacity(java.len() + 16);
-    let mut chars = java.chars().peekable();
-    let mut class_depth = 0_u32;
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => match chars.next() {
-                None => rust.push('\\'),
-                Some('Q') => {
-                    let mut literal: String = chars.by_ref().collect();
-                    let rest = literal.find("\\E").map(|end| literal.split_off(end));
-                    rust.push_str(&regex::escape(&literal));
-                    if let Some(rest) = rest {
-                        rust.push_str(&rewrite(&rest[2..]));
-                    }
-                    return rust;
-                }
-                Some(class @ ('d' | 'w' | 's' | 'h' | 'v')) => {
-                    let members = match class {
-                        'd' => "0-9",
-                        'w' => "A-Za-z0-9_",
-                        's' => r" \t\n\x0B\f\r",
-                        'h' => r" \t\u{A0}\u{1680}\u{180E}\u{2000}-\u{200A}\u{202F}\u{205F}\u{3000}",
-                        _ => r"\n\x0B\f\r\u{85}\u{2028}\u{2029}",
-                    };
-                    if class_depth > 0 {
-                        rust.push_str(members);
-                    } else {
-                        rust.push_str(&format!("[{members}]"));
-                    }
-                }
-                Some('D') => rust.push_str("[^0-9]"),
-                Some('W') => rust.push_str("[^A-Za-z0-9_]"),
-                Some('S') => rust.push_str(r"[^ \t\n\x0B\f\r]"),
-                Some('Z') => rust.push_str(r"(?:\r?\n)?\z"),
-                Some('R') => rust.push_str(r"(?:\r\n|[\n\x0B\f\r\u{85}\u{2028}\u{2029}])"),
-                Some('e') => rust.push_str(r"\x1B"),
-                Some(c @ ('<' | '>')) => rust.push(c),
-                Some(c) if !c.is_ascii() => rust.push(c),
-                Some(c) => {
-                    rust.push('\\');
-                    rust.push(c);
-                }
-            },
-            '[' => {
-                class_depth += 1;
-                rust.push('[');
-                if chars.next_if_eq(&'^').is_some() {
-                    rust.push('^');
-                }
+fn backtracking(rust: &str) -> Option<fancy_regex::Regex> {
+    let mut builder = fancy_regex::RegexBuilder::new(rust);
+    builder.backtrack_limit(MAX_BACKTRACKS).delegate_size_limit(SIZE_LIMIT).build().ok()
+}
+
+fn short(text: &str) -> Result<(), String> {
+    if text.len() > MAX_BACKTRACKED {
+        return Err(format!("the text has more than {MAX_BACKTRACKED} bytes, which is too long for look-around"));
+    }
+    Ok(())
+}
+
+fn gave_up(error: fancy_regex::Error) -> String {
+    error.to_string()
+}
+
+/// Matches, one after the other.
+pub(crate) enum Finds<'p> {
+    Linear(regex::Matches<'p, 'p>),
+    Backtracking(fancy_regex::Matches<'p, 'p, str>),
+}
+
+impl Iterator for Finds<'_> {
+    type Item = Result<Range<usize>, String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Linear(matches) => matches.next().map(|found| Ok(found.range())),
+            Self::Backtracking(matches) => {
+                matches.next().map(|found| found.map(|found| found.range()).map_err(gave_up))
             }
-            ']' if class_depth > 0 => {
-                class_depth -= 1;
-                rust.push(']');
-            }
-            // Set operators of the engine that are plain characters in Java.
-            '-' | '~' if class_depth > 0 && chars.peek() == Some(&c) => {
-                rust.push('\\');
-                rust.push(c);
-            }
-            c => rust.push(c),
         }
     }
-    rust
+}
+
+/// Matches with their groups, one after the other.
+enum Captures<'p> {
+    Linear(regex::CaptureMatches<'p, 'p>),
+    Backtracking(fancy_regex::CaptureMatches<'p, 'p, str>),
+}
+
+impl<'p> Iterator for Captures<'p> {
+    type Item = Result<Groups<'p>, String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Linear(captures) => captures.next().map(|groups| Ok(Groups::Linear(groups))),
+            Self::Backtracking(captures) => {
+                captures.next().map(|groups| groups.map(Groups::Backtracking).map_err(gave_up))
+            }
+        }
+    }
+}
+
+/// The groups of a match.
+enum Groups<'p> {
+    Linear(regex::Captures<'p>),
+    Backtracking(fancy_regex::Captures<'p, str>),
+}
+
+impl Groups<'_> {
+    fn range(&self) -> Option<Range<usize>> {
+        match self {
+            Self::Linear(groups) => groups.get(0).map(|whole| whole.range()),
+            Self::Backtracking(groups) => groups.get(0).map(|whole| whole.range()),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Linear(groups) => groups.len(),
+            Self::Backtracking(groups) => groups.len(),
+        }
+    }
+
+    fn nth(&self, number: usize) -> &str {
+        match self {
+            Self::Linear(groups) => groups.get(number).map_or("", |group| group.as_str()),
+            Self::Backtracking(groups) => groups.get(number).map_or("", |group| group.as_str()),
+        }
+    }
+
+    fn named(&self, name: &str) -> &str {
+        match self {
+            Self::Linear(groups) => groups.name(name).map_or("", |group| group.as_str()),
+            Self::Backtracking(groups) => groups.name(name).map_or("", |group| group.as_str()),
+        }
+    }
 }
 
 /// `String.replaceAll` and `replaceFirst`: `$1` and `${name}` are groups, `\` takes the next character as
 /// it is. `each` is told the length after every replacement and may refuse to go on.
 pub(crate) fn replace<E>(
-    regex: &Regex,
+    pattern: &Pattern,
     text: &str,
     replacement: &str,
     first_only: bool,
@@ -112,10 +260,18 @@ pub(crate) fn replace<E>(
     let mut done = 0;
     if !replacement.contains(['$', '\\']) {
         // Without groups the search is several times as fast.
-        for found in regex.find_iter(text) {
-            out.push_str(&text[done..found.start()]);
+        let finds = match pattern.finds(text) {
+            Ok(finds) => finds,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        for found in finds {
+            let found = match found {
+                Ok(found) => found,
+                Err(reason) => return Ok(Err(reason)),
+            };
+            out.push_str(&text[done..found.start]);
             out.push_str(replacement);
-            done = found.end();
+            done = found.end;
             each(out.len())?;
             if first_only {
                 break;
@@ -125,13 +281,21 @@ pub(crate) fn replace<E>(
         each(out.len())?;
         return Ok(Ok(out));
     }
-    for groups in regex.captures_iter(text) {
-        let Some(whole) = groups.get(0) else { break };
-        out.push_str(&text[done..whole.start()]);
+    let captures = match pattern.captures(text) {
+        Ok(captures) => captures,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    for groups in captures {
+        let groups = match groups {
+            Ok(groups) => groups,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let Some(whole) = groups.range() else { break };
+        out.push_str(&text[done..whole.start]);
         if let Err(message) = expand(&groups, replacement, &mut out) {
             return Ok(Err(message));
         }
-        done = whole.end();
+        done = whole.end;
         each(out.len())?;
         if first_only {
             break;
@@ -142,14 +306,14 @@ pub(crate) fn replace<E>(
     Ok(Ok(out))
 }
 
-fn expand(groups: &regex::Captures<'_>, replacement: &str, out: &mut String) -> Result<(), String> {
+fn expand(groups: &Groups<'_>, replacement: &str, out: &mut String) -> Result<(), String> {
     let mut chars = replacement.chars().peekable();
     while let Some(c) = chars.next() {
         match c {
             '\\' => out.push(chars.next().ok_or("character to be escaped is missing")?),
             '$' if chars.next_if_eq(&'{').is_some() => {
                 let name: String = chars.by_ref().take_while(|c| *c != '}').collect();
-                out.push_str(groups.name(&name).map_or("", |group| group.as_str()));
+                out.push_str(groups.named(&name));
             }
             '$' => {
                 let digit = chars.next_if(char::is_ascii_digit).and_then(|c| c.to_digit(10));
@@ -166,7 +330,7 @@ fn expand(groups: &regex::Captures<'_>, replacement: &str, out: &mut String) -> 
                     number = longer;
                     chars.next();
                 }
-                out.push_str(groups.get(number).map_or("", |group| group.as_str()));
+                out.push_str(groups.nth(number));
             }
             c => out.push(c),
         }
@@ -179,9 +343,9 @@ mod tests {
     use super::*;
 
     fn all(pattern: &str, text: &str, replacement: &str) -> String {
-        let regex = compile(pattern).unwrap();
+        let pattern = Pattern::search(pattern).unwrap();
         let never_refuses = |_| Ok::<(), ()>(());
-        replace(&regex, text, replacement, false, never_refuses).unwrap().unwrap_or_else(|e| format!("! {e}"))
+        replace(&pattern, text, replacement, false, never_refuses).unwrap().unwrap_or_else(|e| format!("! {e}"))
     }
 
     #[test]
@@ -195,15 +359,43 @@ mod tests {
         assert_eq!(all(r"\/\-\'\<", "/-'<", "y"), "y");
         assert_eq!(all("a", "a", "$1"), "! no group 1 in the pattern");
         assert_eq!(all("\\d", "٣", "x"), "٣");
-        assert!(compile_whole("a|ab").unwrap().is_match("ab"));
-        assert!(!compile_whole("Hello").unwrap().is_match("Hello, World"));
+        assert!(Pattern::whole("a|ab").unwrap().is_match("ab"));
+        assert!(!Pattern::whole("Hello").unwrap().is_match("Hello, World"));
     }
 
     #[test]
-    fn what_is_not_linear_or_too_big_is_refused() {
-        assert!(compile("(?=a)b").unwrap_err().contains("not supported"));
-        assert!(compile(r"(a)\1").unwrap_err().contains("not supported"));
-        assert!(compile(r"(\w{1000}){1000}").unwrap_err().contains("too big"));
-        assert!(compile(&"(".repeat(4000)).is_err());
+    fn look_around_and_back_references() {
+        assert_eq!(all("(?<!l)l", "Hello, World", "L"), "HeLlo, WorLd");
+        assert_eq!(all("(l)(?=o)", "Hello", "<$1>"), "Hel<l>o");
+        assert_eq!(all(r"(\w)\1", "Hello", "$1"), "Helo");
+        let pattern = Pattern::whole(r"^(?!\[4\d\d\]).*$").unwrap();
+        assert!(pattern.is_match("[500] broken") && !pattern.is_match("[404] nothing"));
+    }
+
+    #[test]
+    fn backtracking_has_bounds() {
+        let pattern = Pattern::whole("(?=(a+)+$)x|(a|aa)+b").unwrap();
+        let began = std::time::Instant::now();
+        assert!(!pattern.is_match(&"a".repeat(MAX_BACKTRACKED)));
+        assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+        let long = "a".repeat(MAX_BACKTRACKED + 1);
+        assert!(Pattern::search("(?=a)a").unwrap().try_match(&long).unwrap_err().contains("too long"));
+        assert!(Pattern::search("a").unwrap().try_match(&long).unwrap());
+    }
+
+    #[test]
+    fn what_is_no_pattern_or_too_big_is_refused() {
+        for (pattern, reason) in [
+            ("(", "unclosed group"),
+            ("a)|(b", "unopened group"),
+            (r"4\d{2", "unclosed counted"),
+            (r"(\w{1000}){1000}", "too big"),
+            (r"(\w{99}){99}{99}", "too big"),
+        ] {
+            assert!(Pattern::whole(pattern).unwrap_err().contains(reason), "{pattern}");
+        }
+        assert!(Pattern::search(&"(".repeat(4000)).is_err());
+        assert!(Pattern::search(&"(?=".repeat(1300)).is_err());
+        assert!(Pattern::linear_search("(?=a)b").unwrap_err().contains("not supported"));
     }
 }

@@ -8,16 +8,13 @@ use std::sync::Arc;
 use bundle::integration::{ContentHandling, IntegrationResponse};
 use bundle::mapping::Source;
 use http::{HeaderName, HeaderValue, StatusCode};
-use regex::{Regex, RegexBuilder};
+use vtl::pattern::Pattern;
 
 use crate::integrate::mapping::headers::mapped_to_client;
 use crate::live::Scope;
 use crate::live::mapping::Wants;
 use crate::live::mapping::json_path::JsonPath;
 use crate::live::template::ResponseTemplates;
-
-/// Largest selection pattern, compiled.
-const PATTERN_BYTES: usize = 1 << 20;
 
 /// The statuses a backend can give. Which response each selects is worked out at load: a pattern costs tens of
 /// kilobytes once compiled, the answers a few bytes.
@@ -31,7 +28,7 @@ pub struct Responses {
     /// Where the selected response changes: the first status of each run.
     runs: Box<[(i64, Option<u32>)]>,
     /// By the index of `responses`, if texts select: their patterns; `None` for the default.
-    patterns: Box<[Option<Arc<Regex>>]>,
+    patterns: Box<[Option<Arc<Pattern>>]>,
 }
 
 /// What an integration's responses are selected by.
@@ -117,7 +114,8 @@ impl Responses {
         match selector {
             Selector::Status(status) => self.select_status(status),
             Selector::Text(text) => {
-                let fits = |pattern: &Option<Arc<Regex>>| pattern.as_ref().is_none_or(|pattern| pattern.is_match(text));
+                let fits =
+                    |pattern: &Option<Arc<Pattern>>| pattern.as_ref().is_none_or(|pattern| pattern.is_match(text));
                 self.responses.get(self.patterns.iter().position(fits)?)
             }
             Selector::Default => self.responses.iter().find(|response| response.pattern.is_none()),
@@ -193,7 +191,7 @@ fn header(name: &str, source: &Source, scope: &Scope<'_>) -> Result<Option<(Head
 }
 
 /// A pattern to match texts with, or why it does not work.
-type Compiled = Result<Arc<Regex>, String>;
+type Compiled = Result<Arc<Pattern>, String>;
 
 /// What a pattern matches, or why it does not work.
 type Known = Result<Rc<Statuses>, String>;
@@ -238,12 +236,8 @@ impl Patterns {
 }
 
 /// Compiles a pattern that must match the whole text.
-fn compile(pattern: &str) -> Result<Regex, String> {
-    let build = |text: &str| RegexBuilder::new(text).size_limit(PATTERN_BYTES).build();
-    // Alone first: `a)|(b` is a pattern only between the parentheses.
-    build(pattern)
-        .and_then(|_| build(&format!(r"\A(?:{pattern})\z")))
-        .map_err(|_| format!("the selection pattern `{pattern}` is not supported"))
+fn compile(pattern: &str) -> Result<Pattern, String> {
+    Pattern::whole(pattern).map_err(|_| format!("the selection pattern `{pattern}` is not supported"))
 }
 
 #[cfg(test)]
@@ -285,6 +279,9 @@ mod tests {
         check(&[Some("500"), Some("5..")], 500, Some(1));
         check(&[Some(""), Some("200")], 201, Some(0));
         check(&[Some("200|404")], 404, Some(0));
+        check(&[None, Some("(?!2).*")], 404, Some(1));
+        check(&[None, Some("(?!2).*")], 204, Some(0));
+        check(&[None, Some(r"\Q404\E")], 404, Some(1));
         check(&[], 200, None);
     }
 
@@ -301,6 +298,14 @@ mod tests {
             let responses: Vec<_> = patterns.iter().enumerate().map(of).collect();
             Scope::with_test_scope(|scope| Responses::parse(&responses, By::Text, scope)).unwrap()
         };
+        let negative = responses(&[r"(?!\[4\d\d\])(.|\n)+", "default"]);
+        for (text, expected) in [("broken\nat line 2", Some(200)), ("[404] nothing", Some(201)), ("", Some(201))] {
+            assert_eq!(
+                negative.select(Selector::Text(text)).map(|response| response.status.as_u16()),
+                expected,
+                "{text}"
+            );
+        }
         let patterns = [".*Not found.*", r"(\n|.)+timed out(\n|.)*", "default"];
         let parsed = responses(&patterns);
         for (selector, expected) in [
@@ -322,7 +327,7 @@ mod tests {
 
     #[test]
     fn bad_patterns_are_refused() {
-        for pattern in ["(", "a)|(b", "(?=x)", r"\d{1000000}"] {
+        for pattern in ["(", "a)|(b", "(?=x", r"\d{1000000}"] {
             assert!(parse(&[Some(pattern)]).is_err(), "{pattern}");
         }
     }

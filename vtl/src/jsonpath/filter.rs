@@ -200,7 +200,8 @@ fn parse_regex(reader: &mut Reader<'_>) -> Result<Regex, PathError> {
         "" => rest[..end].to_owned(),
         flags => format!("(?{}){}", flags.replace(['d', 'u'], ""), &rest[..end]),
     };
-    let regex = pattern::compile_whole(&source).map_err(|error| reader.wrong(error))?;
+    let regex =
+        pattern::linear_whole(&source).map_err(|reason| reader.wrong(pattern::unsupported(&source, &reason)))?;
     reader.at += flags_at + flags;
     Ok(regex)
 }

@@ -13,7 +13,7 @@ const ITEM: usize = 64;
 impl Call<'_> {
     pub(super) fn on_list(&mut self, list: &Rc<List>) -> Eval<Value> {
         Ok(match self.method {
-            Method::Size | Method::Length => Value::from(list.len() as i64),
+            Method::Size => Value::from(list.len() as i64),
             Method::IsEmpty => Value::Bool(list.is_empty()),
             Method::Get => list.get(self.index(0, list.len())?).unwrap_or_default(),
             Method::Set => {

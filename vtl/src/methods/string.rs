@@ -1,15 +1,16 @@
 //! `java.lang.String`. Positions count UTF-16 units, as in Java.
 
-use regex::Regex;
 use std::borrow::Cow;
 
 use super::{Call, Method};
 use crate::ast::Prepared;
 use crate::error::Eval;
-use crate::pattern;
+use crate::pattern::{self, Pattern};
 use crate::text::Text;
 use crate::value::Value;
 
+/// Where a pattern does not work.
+const SIMPLER: &str = "use a simpler pattern; only one that stands in the template may look around";
 const CHECK_LENGTH: &str = "compare with length() or indexOf() first";
 
 impl<'c> Call<'c> {
@@ -37,7 +38,7 @@ impl<'c> Call<'c> {
             Method::EndsWith => Value::Bool(text.ends_with(&*self.text(0)?)),
             Method::IndexOf => self.index_of(text)?,
             Method::LastIndexOf => {
-                let found = text.rfind(&*self.text(0)?);
+                let found = text.rfind(&*self.sought()?);
                 found.map_or(Value::Int(-1), |at| Value::from(utf16_length(&text[..at]) as i64))
             }
             Method::CharAt | Method::CodePointAt => {
@@ -79,14 +80,20 @@ impl<'c> Call<'c> {
             }
             Method::ReplaceAll | Method::ReplaceFirst => {
                 let replacement = self.text(1)?;
-                let regex = self.pattern(pattern::compile)?;
+                let pattern = self.pattern(false)?;
+                self.meter.step(pattern.cost(text))?;
                 let meter = &*self.meter;
                 let first_only = self.method == Method::ReplaceFirst;
-                let result = pattern::replace(&regex, text, &replacement, first_only, |length| meter.output(length))?;
+                let result = pattern::replace(&pattern, text, &replacement, first_only, |length| meter.output(length))?;
                 let result = result.map_err(|reason| self.fails(reason, "write \\$ for a plain dollar sign"))?;
                 self.made(result)?
             }
-            Method::Matches => Value::Bool(self.pattern(pattern::compile_whole)?.is_match(text)),
+            Method::Matches => {
+                let pattern = self.pattern(true)?;
+                self.meter.step(pattern.cost(text))?;
+                let matched = pattern.try_match(text);
+                Value::Bool(matched.map_err(|reason| self.fails(reason, SIMPLER))?)
+            }
             Method::Split => self.split(text)?,
             Method::ToCharArray => {
                 self.meter.scratch(text.len() * 48)?;
@@ -104,8 +111,19 @@ impl<'c> Call<'c> {
         })
     }
 
+    /// The text, or the character by its code, to look for.
+    fn sought(&mut self) -> Eval<Text> {
+        match self.argument(0) {
+            Value::Int(code) => {
+                let character = u32::try_from(*code).ok().and_then(char::from_u32);
+                Ok(character.map_or_else(|| self.text(0), |character| Ok(character.to_string().into()))?)
+            }
+            _ => self.text(0),
+        }
+    }
+
     fn index_of(&mut self, text: &Text) -> Eval<Value> {
-        let wanted = self.text(0)?;
+        let wanted = self.sought()?;
         let from = self.argument(1).as_integer().unwrap_or(0).max(0);
         let from = usize::try_from(from).ok().and_then(|from| byte_at(text, from));
         let found = from.and_then(|from| Some(from + text[from..].find(&*wanted)?));
@@ -128,37 +146,44 @@ impl<'c> Call<'c> {
     }
 
     /// The pattern in the first argument.
-    fn pattern(&mut self, compile: fn(&str) -> Result<Regex, String>) -> Eval<Cow<'c, Regex>> {
-        const HELP: &str = "use a simpler pattern; look-around and back references are not available";
-        match self.prepared {
-            Prepared::Pattern(Ok(regex)) => Ok(Cow::Borrowed(regex)),
-            Prepared::Pattern(Err(reason)) => Err(self.fails(reason, HELP)),
-            _ => {
-                let source = self.text(0)?;
+    fn pattern(&mut self, whole: bool) -> Eval<Cow<'c, Pattern>> {
+        let prepared = match self.prepared {
+            Prepared::Pattern(Ok(pattern)) => return Ok(Cow::Borrowed(pattern)),
+            Prepared::Pattern(Err(reason)) => Some(reason),
+            _ => None,
+        };
+        let source = self.text(0)?;
+        let made = match prepared {
+            Some(reason) => Err(reason.clone()),
+            None => {
                 self.meter.step(200)?;
-                compile(&source).map(Cow::Owned).map_err(|reason| self.fails(reason, HELP))
+                if whole { Pattern::linear_whole(&source) } else { Pattern::linear_search(&source) }
             }
-        }
+        };
+        made.map(Cow::Owned).map_err(|reason| self.fails(pattern::unsupported(&source, &reason), SIMPLER))
     }
 
     fn split(&mut self, text: &Text) -> Eval<Value> {
         let limit = self.argument(1).as_integer().unwrap_or(0);
-        let regex = self.pattern(pattern::compile)?;
+        let pattern = self.pattern(false)?;
+        self.meter.step(pattern.cost(text))?;
+        let finds = pattern.finds(text).map_err(|reason| self.fails(reason, SIMPLER))?;
         let mut parts: Vec<&str> = Vec::new();
         let mut done = 0;
-        for found in regex.find_iter(text) {
+        for found in finds {
+            let found = found.map_err(|reason| self.fails(reason, SIMPLER))?;
             if limit > 0 && parts.len() as i64 == limit - 1 {
                 break;
             }
             // An empty match at the start makes no part.
-            if found.end() == 0 {
+            if found.end == 0 {
                 continue;
             }
-            if found.is_empty() && found.start() == text.len() {
+            if found.is_empty() && found.start == text.len() {
                 break;
             }
-            parts.push(&text[done..found.start()]);
-            done = found.end();
+            parts.push(&text[done..found.start]);
+            done = found.end;
         }
         parts.push(&text[done..]);
         if limit == 0 {

@@ -123,6 +123,7 @@ impl<'s> Parser<'s, '_> {
                 nodes.push(Node::Break);
             }
             "define" => nodes.push(self.define(start)?),
+            "literal" if self.rest().trim_start_matches([' ', '\t']).starts_with('(') => self.literal(start, nodes)?,
             "macro" => self.macro_(start)?,
             "evaluate" => {
                 self.open(start, "#evaluate")?;
@@ -231,6 +232,25 @@ impl<'s> Parser<'s, '_> {
         self.close(start, "#define")?;
         let body = Arc::new(self.body(start, "#define")?);
         Ok(Node::Define { variable, body })
+    }
+
+    /// `#literal()…#end`: the text of the block as it stands.
+    fn literal(&mut self, start: usize, nodes: &mut Nodes) -> Eval<()> {
+        self.open(start, "#literal")?;
+        self.skip_blanks();
+        self.close(start, "#literal")?;
+        let from = self.at;
+        let (_, end) = self.block()?;
+        match end {
+            Some(End { word: "end", at }) => {
+                nodes.text(&self.source[from..at]);
+                Ok(())
+            }
+            Some(other) => {
+                Err(self.wrong(other.at, format!("`#{}` inside #literal", other.word), "it belongs to an #if"))
+            }
+            None => Err(self.wrong(start, "#literal has no #end", NO_END)),
+        }
     }
 
     fn macro_(&mut self, start: usize) -> Eval<()> {

@@ -5,7 +5,7 @@ use crate::ast::{Expr, Prepared, Reference, Root, Step};
 use crate::error::Eval;
 use crate::jsonpath;
 use crate::methods::Method;
-use crate::pattern;
+use crate::pattern::Pattern;
 
 const WRITE_BRACES: &str = "write ${name} to end a reference before other text";
 
@@ -84,9 +84,9 @@ impl Parser<'_, '_> {
                     // A dot before anything but a letter is the end of a sentence, not of a name.
                     let Some(name) = identifier(after).filter(|name| !name.starts_with('_')) else { break };
                     self.at += 1 + name.len();
-                    if self.peek() == Some(b'(') {
+                    if self.calls() {
                         self.at += 1;
-                        let arguments = self.arguments(b')')?;
+                        let arguments = self.method_arguments()?;
                         let prepared = prepare(root, steps.is_empty(), name, &arguments);
                         let method = Method::named(name);
                         steps.push(Step::Method { name: name.into(), method, arguments, prepared });
@@ -110,6 +110,28 @@ impl Parser<'_, '_> {
             }
         }
         Ok(steps)
+    }
+
+    /// Is there a bracket with what may be arguments in it? Else it is text, as in `$x.a(#if(…`.
+    fn calls(&self) -> bool {
+        let Some(after) = self.rest().strip_prefix('(') else { return false };
+        after
+            .bytes()
+            .next()
+            .is_some_and(|c| c.is_ascii_alphanumeric() || c.is_ascii_whitespace() || b")\"'$-.[{(!_".contains(&c))
+    }
+
+    /// The arguments of a method. A bare word is a null there: what looks like a call may be prose, `$order.items(s)`.
+    fn method_arguments(&mut self) -> Eval<Vec<Expr>> {
+        let start = self.at;
+        let word = identifier(self.rest()).filter(|word| self.source[start + word.len()..].starts_with(')'));
+        match word {
+            Some(word) if !matches!(word, "true" | "false" | "null") => {
+                self.at += word.len() + 1;
+                Ok(vec![Expr::Null])
+            }
+            _ => self.arguments(b')'),
+        }
     }
 
     /// Expressions between commas, up to and with the closing character. The opening one was just read.
@@ -159,8 +181,8 @@ fn prepare(root: Root, first_step: bool, name: &str, arguments: &[Expr]) -> Prep
         "json" | "path" if root == Root::Input && first_step => {
             Prepared::Path(jsonpath::Path::compile(text).map_err(|error| error.to_string()))
         }
-        "replaceAll" | "replaceFirst" | "split" => Prepared::Pattern(pattern::compile(text)),
-        "matches" => Prepared::Pattern(pattern::compile_whole(text)),
+        "replaceAll" | "replaceFirst" | "split" => Prepared::Pattern(Pattern::search(text)),
+        "matches" => Prepared::Pattern(Pattern::whole(text)),
         _ => Prepared::Nothing,
     }
 }
