@@ -77,7 +77,7 @@ pub struct Answer {
 pub async fn invoke(
     core: &Rc<Core>,
     exchange: &mut Exchange,
-    pool: Option<&Rc<Pool>>,
+    pool: &Rc<Pool>,
     function: &Function,
     invocation: Invocation,
 ) -> Result<Invoked, Rejection> {
@@ -86,7 +86,6 @@ pub async fn invoke(
     if event.len() > if asynchronous { MAX_ASYNCHRONOUS_EVENT } else { MAX_EVENT } {
         return Err(Rejection::RequestTooLarge);
     }
-    let pool = pool.ok_or_else(|| Rejection::Configuration("the function's address is not valid".to_owned()))?;
     let deadline = Instant::now() + function.timeout;
     let entered = tokio::time::timeout_at(deadline, core.gates.enter(&function.key)).await;
     let permit = entered.map_err(|_elapsed| Rejection::IntegrationTimeout)??;
