@@ -4,6 +4,7 @@
 
 pub mod activity;
 pub mod connection;
+pub mod handoff;
 pub mod listener;
 pub mod redirect;
 pub mod request;

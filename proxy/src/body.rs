@@ -205,6 +205,15 @@ impl Body {
         matches!(self.kind, Kind::Empty | Kind::Tunnel(_))
     }
 
+    /// The length, if all of it is here already.
+    pub fn whole(&self) -> Option<u64> {
+        match &self.kind {
+            Kind::Empty | Kind::Tunnel(_) => Some(0),
+            Kind::Full(bytes) => Some(bytes.len() as u64),
+            Kind::Wire { .. } | Kind::Answer(_) | Kind::Events(_) | Kind::Encoded(_) => None,
+        }
+    }
+
     /// The exact length, where known.
     pub fn length(&self) -> Option<u64> {
         self.size_hint().exact()

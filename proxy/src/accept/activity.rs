@@ -191,6 +191,11 @@ impl Activity {
         self.waker.register(waker);
     }
 
+    /// Lets the task that listens go on.
+    pub fn wake(&self) {
+        self.waker.wake();
+    }
+
     /// Compares with the timeouts.
     fn check(&self, timeouts: &Timeouts) {
         let now = self.clock.now();

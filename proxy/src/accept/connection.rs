@@ -22,6 +22,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::accept::activity::{Activity, Order, Phase};
+use crate::accept::handoff::Handoff;
 use crate::accept::redirect::redirect;
 use crate::accept::request::{Connection, handle};
 use crate::accept::socket::{NotTls, Socket};
@@ -147,25 +148,31 @@ where
 {
     let connection = Rc::new(connection);
     let activity = &connection.place.activity;
-    let service = service_fn(|request| {
-        // The codec keeps room for this future as long as the connection lives: a pointer, not a whole request's state.
-        Box::pin(handle(Rc::clone(&connection), request)).map(Ok::<_, Infallible>)
-    });
+    let handoff = Handoff::new(activity);
+    let service = service_fn(|request| handoff.ask(request));
     let mut serving = http1_builder().serve_connection(TokioIo::new(stream), service).with_upgrades();
     let mut leaving = None;
+    let mut answering = None;
+    let answer = |request| handle(Rc::clone(&connection), request);
     let ended = obeying(activity, |cx| {
-        if leaving.is_none() {
-            // Before it leaves: what has come by now is answered.
-            let polled = Pin::new(&mut serving).poll(cx);
-            if polled.is_ready() || !activity.may_leave() {
-                return polled;
+        if activity.order() != Order::None {
+            handoff.rouse();
+            if leaving.is_none() {
+                // Before it leaves: what has come by now is answered.
+                let polled = handoff.step(cx, |cx| Pin::new(&mut serving).poll(cx), answer, &mut answering);
+                if polled.is_ready() || !activity.may_leave() {
+                    return polled;
+                }
+                leaving = Some(activity.phase());
+                Pin::new(&mut serving).graceful_shutdown();
+                handoff.rouse();
             }
-            leaving = Some(activity.phase());
-            Pin::new(&mut serving).graceful_shutdown();
         }
-        Pin::new(&mut serving).poll(cx)
+        handoff.step(cx, |cx| Pin::new(&mut serving).poll(cx), answer, &mut answering)
     })
     .await;
+    // The client has left it.
+    drop(answering);
     // Boxed, because the room would be kept as long as the connection lives.
     match ended {
         Ok(Ok(())) => {

@@ -14,11 +14,11 @@ use crate::body::Body;
 use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::integrate::call::{Call, Head, ask};
-use crate::integrate::mapping::headers::{is_hop_by_hop, is_signature, strip_hop_by_hop};
+use crate::integrate::mapping::headers::{is_hop_by_hop, is_named_by_connection, is_signature, strip_hop_by_hop};
 use crate::integrate::mapping::parameters::within;
 use crate::integrate::trace::{self, FORWARDED_HOST, TRACE_ID};
 use crate::integrate::tunnel;
-use crate::integrate::upstream::Pool;
+use crate::integrate::upstream::{Fields, Pool};
 use crate::live::backend::Backend;
 use crate::rejection::Rejection;
 
@@ -53,8 +53,8 @@ pub async fn forward(
         let mut headers = end_to_end(exchange, pool, &id);
         if exchange.steering.te && wants_trailers(&exchange.headers) {
             // In HTTP/1.1 `TE` concerns this connection only and has to say so.
-            headers.insert(TE, HeaderValue::from_static("trailers"));
-            headers.insert(CONNECTION, HeaderValue::from_static("te"));
+            headers.push(TE, HeaderValue::from_static("trailers"));
+            headers.push(CONNECTION, HeaderValue::from_static("te"));
         }
         Ok(Head { path: path(exchange, backend)?, headers })
     };
@@ -64,30 +64,28 @@ pub async fn forward(
 }
 
 /// The client's headers that are meant for the backend, and what the backend must know about the client.
-pub fn end_to_end(exchange: &Exchange, pool: &Pool, trace_id: &HeaderValue) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(exchange.headers.len() + 8);
-    // Appended, which costs less than inserting: `passes` lets none of these names through.
-    headers.append(HOST, pool.host.clone());
+pub fn end_to_end(exchange: &Exchange, pool: &Pool, trace_id: &HeaderValue) -> Fields {
+    let mut headers = Fields::with_capacity(exchange.headers.len() + 8);
+    headers.push(HOST, pool.host.clone());
+    let connection = exchange.steering.connection;
     for (name, value) in &exchange.headers {
-        if passes(name, value) {
-            headers.append(name, value.clone());
+        if passes(name, value) && !(connection && is_named_by_connection(&exchange.headers, name)) {
+            headers.push(name.clone(), value.clone());
         }
     }
-    if exchange.steering.connection {
-        strip_hop_by_hop(&mut headers);
-    }
-    headers.append(&TRACE_ID, trace_id.clone());
+    headers.push(TRACE_ID.clone(), trace_id.clone());
     if let Some(host) = authority(exchange) {
-        headers.append(&FORWARDED_HOST, host);
+        headers.push(FORWARDED_HOST.clone(), host);
     }
-    trace::forward(exchange, &mut headers);
+    for (name, value) in trace::forward(exchange) {
+        headers.push(name, value);
+    }
     headers
 }
 
-/// Whether a client's header is for the backend as it is. `Connection` passes for now: it names others.
+/// Whether a client's header is for the backend as it is, if `Connection` does not name it.
 fn passes(name: &HeaderName, value: &HeaderValue) -> bool {
     match name.as_str() {
-        "connection" => true,
         // Made anew.
         "host" | "x-amzn-trace-id" | "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-port"
         | "x-forwarded-proto" => false,

@@ -6,14 +6,14 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Request, Response};
+use http::{Method, Response};
 
 use crate::body::{Body, BodyFault};
 use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::integrate::mapping::parameters::of_client;
-use crate::integrate::upstream::Pool;
 use crate::integrate::upstream::deadline::{Progress, in_time};
+use crate::integrate::upstream::{Fields, Outbound, Pool};
 use crate::rejection::Rejection;
 use crate::turn;
 
@@ -32,7 +32,7 @@ pub struct Call<'a> {
 /// What a request for a backend begins with.
 pub struct Head {
     pub path: PathAndQuery,
-    pub headers: HeaderMap,
+    pub headers: Fields,
 }
 
 /// Sends a request and awaits the answer's head. The rest of the answer may take any time, as long as the backend is
@@ -86,12 +86,8 @@ pub async fn ask(
     Ok(response)
 }
 
-fn request(method: &Method, head: Head, body: Body) -> Request<Body> {
-    let mut request = Request::new(body);
-    *request.method_mut() = method.clone();
-    *request.uri_mut() = head.path.into();
-    *request.headers_mut() = head.headers;
-    request
+fn request(method: &Method, head: Head, body: Body) -> Outbound {
+    Outbound { method: method.clone(), path: head.path, headers: head.headers, body }
 }
 
 /// Sending the same twice does what sending it once does (RFC 9110, 9.2.2).

@@ -57,13 +57,13 @@ pub async fn proxy(
         }
         headers.insert(&TRACE_ID, id.clone());
         headers.insert(&API_ID, endpoint.api_id.clone());
-        trace::forward(exchange, &mut headers);
+        headers.extend(trace::forward(exchange));
         set_headers(parameters, &values, &mut headers)?;
         let mut path = render(&endpoint.uri, &values, exchange.query(), &parameters.queries)?;
         if let Some(changes) = changes {
             path = change_request(changes, &values, &mut headers, path)?;
         }
-        Ok(Head { path, headers })
+        Ok(Head { path, headers: headers.into() })
     };
     let mut response = ask(core, exchange, call(exchange, pool, endpoint), body, head).await?;
     proxied_to_client(response.headers_mut());
@@ -99,7 +99,7 @@ pub async fn map(
         headers.insert(&TRACE_ID, id.clone());
         headers.insert(&API_ID, endpoint.api_id.clone());
         set_headers(parameters, &values, &mut headers)?;
-        Ok(Head { path: render(&endpoint.uri, &values, None, &parameters.queries)?, headers })
+        Ok(Head { path: render(&endpoint.uri, &values, None, &parameters.queries)?, headers: headers.into() })
     };
     let answer = ask(core, exchange, call(exchange, pool, endpoint), body, head).await?;
     let selector = Selector::Status(i64::from(answer.status().as_u16()));

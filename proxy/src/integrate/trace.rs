@@ -1,7 +1,7 @@
 //! `X-Amzn-Trace-Id`, and the headers that say for whom a request is forwarded.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 
 use crate::core::Core;
 use crate::exchange::Exchange;
@@ -59,9 +59,8 @@ fn is_valid(value: &[u8]) -> bool {
         })
 }
 
-/// Says for whom the request is forwarded: the client joins those that forwarded it before. `headers` has none of the
-/// names yet.
-pub fn forward(exchange: &Exchange, headers: &mut HeaderMap) {
+/// What says for whom the request is forwarded: the client joins those that forwarded it before.
+pub fn forward(exchange: &Exchange) -> [(HeaderName, HeaderValue); 3] {
     let (address, port) = &exchange.client.shown;
     let forwarded_for = if exchange.steering.forwarded_for {
         let before = exchange.headers.get_all(&FORWARDED_FOR);
@@ -69,9 +68,8 @@ pub fn forward(exchange: &Exchange, headers: &mut HeaderMap) {
     } else {
         address.clone()
     };
-    headers.append(&FORWARDED_FOR, forwarded_for);
-    headers.append(&FORWARDED_PORT, port.clone());
-    headers.append(&FORWARDED_PROTO, HeaderValue::from_static(exchange.client.scheme));
+    let proto = HeaderValue::from_static(exchange.client.scheme);
+    [(FORWARDED_FOR.clone(), forwarded_for), (FORWARDED_PORT.clone(), port.clone()), (FORWARDED_PROTO.clone(), proto)]
 }
 
 fn joined<'a>(before: impl Iterator<Item = &'a [u8]>, address: &[u8]) -> HeaderValue {

@@ -43,15 +43,15 @@ pub async fn open(
         .map_err(|_| Rejection::Configuration("the protocol asked for is none".into()))?;
     let extended = upgrade.extended;
     // RFC 8441 does without the key, HTTP/1.1 does not.
-    let key = (extended && &*upgrade.protocol == "websocket")
+    let key = (extended && &*upgrade.protocol == "websocket" && !exchange.headers.contains_key(SEC_WEBSOCKET_KEY))
         .then(|| STANDARD.encode(core.ids.number().to_be_bytes()))
         .and_then(|key| HeaderValue::try_from(key).ok());
     let head = |exchange: &Exchange| {
         let mut headers = end_to_end(exchange, pool, &id);
-        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(UPGRADE, protocol.clone());
+        headers.push(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.push(UPGRADE, protocol.clone());
         if let Some(key) = &key {
-            headers.insert(SEC_WEBSOCKET_KEY, key.clone());
+            headers.push(SEC_WEBSOCKET_KEY, key.clone());
         }
         Ok(Head { path: path(exchange, backend)?, headers })
     };

@@ -9,6 +9,7 @@ pub mod deadline;
 pub mod destination;
 pub mod http1;
 pub mod lease;
+pub mod outbound;
 pub mod pool;
 pub mod resolve;
 pub mod send;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use bundle::integration::Scheme;
 
 pub use destination::{Destination, Protocol, Reach, Verification};
+pub use outbound::{Fields, Outbound};
 pub use pool::Pool;
 
 use crate::integrate::upstream::balance::Balancer;

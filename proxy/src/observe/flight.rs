@@ -47,11 +47,16 @@ impl InFlight {
     pub(super) fn answered(mut self, response: Response<Body>) -> Response<Body> {
         let Some(exchange) = self.exchange.take() else { return response };
         let status = response.status();
-        let bodiless = exchange.method == Method::HEAD || is_bodiless(status) || response.body().is_empty();
-        let mut end = End::new(Rc::clone(&self.core), exchange, self.seen.take(), Some(status.as_u16()));
-        if bodiless {
-            // Codecs drop such a body without asking it for anything.
-            end.finish(false);
+        // Codecs drop such a body without asking it for anything.
+        let bodiless = exchange.method == Method::HEAD || is_bodiless(status);
+        // HTTP/1.1's takes one that is all there together with the head.
+        let taken = if bodiless { Some(0) } else { response.body().whole() };
+        let at_once = taken.filter(|&bytes| bytes == 0 || exchange.version < Version::HTTP_2);
+        let age = exchange.received.elapsed();
+        let mut end = End::new(Rc::clone(&self.core), exchange, self.seen.take(), Some(status.as_u16()), age);
+        if let Some(bytes) = at_once {
+            end.bytes = bytes;
+            end.finish(age, false);
             return response;
         }
         response.map(|body| body.watched(Box::new(end)))
@@ -61,7 +66,8 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         if let Some(exchange) = self.exchange.take() {
-            End::new(Rc::clone(&self.core), exchange, self.seen.take(), None).finish(true);
+            let age = exchange.received.elapsed();
+            End::new(Rc::clone(&self.core), exchange, self.seen.take(), None, age).finish(age, true);
         }
     }
 }
@@ -112,8 +118,8 @@ struct Said {
 }
 
 impl End {
-    /// Takes what it needs; the rest, the request's headers above all, ends here.
-    fn new(core: Rc<Core>, exchange: Box<Exchange>, seen: Option<Seen>, status: Option<u16>) -> Self {
+    /// Takes what it needs; the rest, the request's headers above all, ends here. `age` is the request's.
+    fn new(core: Rc<Core>, exchange: Box<Exchange>, seen: Option<Seen>, status: Option<u16>, age: Duration) -> Self {
         let Exchange { method, uri, path, version, received, ids, routed, record, .. } = *exchange;
         let (stage, route) = routed.map_or((None, None), |routed| (Some(routed.stage), routed.route));
         let end = Self {
@@ -128,13 +134,13 @@ impl End {
             failed: false,
             finished: false,
         };
-        end.head();
+        end.head(age);
         end
     }
 
     /// Counts the gateway's own part: bodies are streamed at the pace of others.
-    fn head(&self) {
-        let own = self.received.elapsed().saturating_sub(self.record.integration_latency.unwrap_or_default());
+    fn head(&self, age: Duration) {
+        let own = age.saturating_sub(self.record.integration_latency.unwrap_or_default());
         let histogram = match &self.stage {
             Some(stage) => stage.meters.overhead(&stage.live),
             None => &self.core.observer.nowhere.1,
@@ -142,13 +148,17 @@ impl End {
         histogram.observe(&OVERHEAD, own);
     }
 
-    /// Counts and logs, once.
-    fn finish(&mut self, client_left: bool) {
-        if std::mem::replace(&mut self.finished, true) {
-            return;
+    /// Counts and logs, if that has not been done.
+    fn finish_now(&mut self, client_left: bool) {
+        if !self.finished {
+            self.finish(self.received.elapsed(), client_left);
         }
+    }
+
+    /// Counts and logs.
+    fn finish(&mut self, latency: Duration, client_left: bool) {
+        self.finished = true;
         let observer = &self.core.observer;
-        let latency = self.received.elapsed();
         observer.meters.in_flight.down();
         let meters = match &self.stage {
             Some(stage) => stage.meters.route(&stage.live, self.route),
@@ -221,7 +231,7 @@ impl Watch for End {
     }
 
     fn end(&mut self) {
-        self.finish(false);
+        self.finish_now(false);
     }
 
     fn failed(&mut self) {
@@ -231,7 +241,7 @@ impl Watch for End {
 
 impl Drop for End {
     fn drop(&mut self) {
-        self.finish(!self.failed);
+        self.finish_now(!self.failed);
     }
 }
 

@@ -259,7 +259,8 @@ async fn a_client_that_leaves_within_the_body() {
 async fn a_watch_dropped_early_is_a_client_that_left() {
     let output = Output::default();
     let core = core(AccessLog::to(output.clone()).unwrap());
-    let parts = || http::Request::get("/x").body(()).unwrap().into_parts().0;
+    // In HTTP/2, whose streams take a body when their client has room for it.
+    let parts = || http::Request::get("/x").version(http::Version::HTTP_2).body(()).unwrap().into_parts().0;
     drop(watch(begin(&core, Box::new(exchange(parts()))), Response::new(Body::full("never read"))));
     // And one that leaves before there is an answer at all.
     drop(begin(&core, Box::new(exchange(parts()))));

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::header::HOST;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
 
 use crate::body::Body;
 use crate::core::Core;
@@ -14,7 +14,7 @@ use crate::exchange::Exchange;
 use crate::integrate::aws::credentials::keys;
 use crate::integrate::aws::sign::{Scope, Unsigned, sign};
 use crate::integrate::call::{Call, Head, ask};
-use crate::integrate::upstream::{Destination, Pool};
+use crate::integrate::upstream::{Destination, Outbound, Pool};
 use crate::live::aws::Aws;
 use crate::rejection::Rejection;
 
@@ -59,7 +59,7 @@ pub async fn send(
         let request = Unsigned { method: &method, path: &path, body: &body };
         // A second attempt is signed anew: time has passed.
         sign(&keys, scope, request, &mut headers, SystemTime::now())?;
-        Ok(Head { path: path.clone(), headers })
+        Ok(Head { path: path.clone(), headers: headers.into() })
     };
     let call = Call { pool, method: method.clone(), timeout, idle: timeout, max_body: None };
     let response = ask(core, exchange, call, Body::full(body.clone()), head).await?;
@@ -82,10 +82,7 @@ pub(super) async fn exchange_once(
     body: Bytes,
 ) -> Result<(StatusCode, Bytes), String> {
     let pool = core.upstream.pool(destination).map_err(|_| "too many endpoints are in use".to_owned())?;
-    let mut request = Request::new(Body::full(body));
-    *request.method_mut() = method;
-    *request.uri_mut() = path.into();
-    *request.headers_mut() = headers;
+    let request = Outbound { method, path, headers: headers.into(), body: Body::full(body) };
     let sent = core.upstream.send(&pool, request, || None).await;
     let response = sent.map_err(|_| format!("{} cannot be reached", destination.authority()))?;
     let (parts, body) = response.into_parts();

@@ -134,7 +134,7 @@ async fn send(
             headers.insert(HOST, pool.host.clone());
             // Taken by the only attempt: a POST is not sent twice.
             let headers = std::cell::Cell::new(headers);
-            let head = |_: &Exchange| Ok(Head { path: path.clone(), headers: headers.take() });
+            let head = |_: &Exchange| Ok(Head { path: path.clone(), headers: headers.take().into() });
             let call = Call { pool, method: Method::POST, timeout, idle: timeout, max_body: None };
             let response = ask(core, exchange, call, Body::full(event), head).await?;
             aws::call::note_request_id(exchange, response.headers());

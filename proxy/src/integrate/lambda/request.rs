@@ -26,7 +26,7 @@ pub(super) fn headers(exchange: &Exchange, trace_id: &HeaderValue, keep_length: 
         headers.insert(HOST, host);
     }
     headers.insert(&TRACE_ID, trace_id.clone());
-    trace::forward(exchange, &mut headers);
+    headers.extend(trace::forward(exchange));
     headers
 }
 

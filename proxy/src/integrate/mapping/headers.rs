@@ -137,6 +137,18 @@ pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     )
 }
 
+/// Whether `Connection` names a header among those that concern one connection only. An essential one it cannot.
+pub fn is_named_by_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
+    options(headers.get_all(CONNECTION))
+        .any(|option| option.eq_ignore_ascii_case(name.as_str()) && !is_essential(option))
+}
+
+/// What `Connection` says, one by one.
+fn options<'a>(connection: impl IntoIterator<Item = &'a HeaderValue>) -> impl Iterator<Item = &'a str> {
+    let values = connection.into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim)
+}
+
 /// Takes the headers away that concern one connection only, also those that `Connection` names.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     // To look through the few names there are costs less than to look for each that might be.
@@ -146,8 +158,7 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     if let Entry::Occupied(entry) = headers.entry(CONNECTION) {
         let (_, values) = entry.remove_entry_mult();
         let values: Vec<HeaderValue> = values.collect();
-        for name in values.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')) {
-            let name = name.trim();
+        for name in options(&values) {
             // The usual words name no header that is not taken away anyhow.
             if !name.eq_ignore_ascii_case("keep-alive") && !name.eq_ignore_ascii_case("close") && !is_essential(name) {
                 headers.remove(name);

@@ -19,7 +19,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Response};
 
 pub use answer::Answer;
 pub(super) use io::Io;
@@ -30,6 +30,7 @@ use crate::integrate::upstream::connect::Counted;
 use crate::integrate::upstream::http1::decode::Decoder;
 use crate::integrate::upstream::http1::head::{Asked, Framing, Head, MAX_HEADER_SECTION};
 use crate::integrate::upstream::http1::outgoing::Outgoing;
+use crate::integrate::upstream::outbound::Outbound;
 use crate::integrate::upstream::pool::Pool;
 
 /// What is read at once: at first, and from a backend whose answers are large.
@@ -108,7 +109,7 @@ impl Connection {
         self.io.is_quiet()
     }
 
-    /// Sends a request in origin form and awaits the answer's head. The connection goes back to its pool as soon as
+    /// Sends a request and awaits the answer's head. The connection goes back to its pool as soon as
     /// the answer has come in, which is at once for one that is small.
     ///
     /// # Errors
@@ -116,22 +117,16 @@ impl Connection {
     pub(super) async fn ask(
         mut self: Box<Self>,
         pool: &Rc<Pool>,
-        request: &mut Request<Body>,
+        request: &mut Outbound,
     ) -> Result<Response<Body>, Failed> {
         let asked = match self.outgoing.begin(request) {
-            Ok(upgrade) => Asked { head: *request.method() == Method::HEAD, upgrade },
+            Ok(upgrade) => Asked { head: request.method == Method::HEAD, upgrade },
             Err(fault) => return Err(Failed { fault, sent: true }),
         };
         let mut headers = HeaderMap::new();
         let mut informational = 0;
         let answer = poll_fn(|cx| {
-            let untouched = !self.outgoing.is_sent();
             self.poll_send(cx)?;
-            if untouched && self.outgoing.is_sent() {
-                // What has gone out needs its headers no longer; their map takes those of the answer.
-                headers = std::mem::take(request.headers_mut());
-                headers.clear();
-            }
             self.poll_head(cx, asked, &mut informational, &mut headers)
         });
         let (head, rest) = match answer.await {

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use http::uri::{Authority, Scheme};
+use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Uri};
 use hyper::client::conn::http2;
 use tokio::sync::Notify;
@@ -188,10 +188,11 @@ impl Pool {
     }
 
     /// The URI of a request in HTTP/2, which has no `Host`.
-    pub(super) fn absolute(&self, uri: Uri) -> Uri {
-        let mut parts = uri.into_parts();
+    pub(super) fn absolute(&self, path: PathAndQuery) -> Uri {
+        let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(path);
         // Scheme, authority and path make a whole.
         Uri::from_parts(parts).unwrap_or_default()
     }

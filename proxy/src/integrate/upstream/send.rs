@@ -2,8 +2,7 @@
 
 use std::rc::Rc;
 
-use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
-use http::{Request, Response};
+use http::Response;
 
 use crate::accept::WireError;
 use crate::body::Body;
@@ -11,11 +10,11 @@ use crate::integrate::upstream::balance::{Choice, Left};
 use crate::integrate::upstream::http1::{Failed, Tunnel};
 use crate::integrate::upstream::lease::Lease;
 use crate::integrate::upstream::pool::Stream;
-use crate::integrate::upstream::{Place, Pool, Upstream};
+use crate::integrate::upstream::{Outbound, Place, Pool, Upstream};
 use crate::rejection::Rejection;
 
 impl Upstream {
-    /// Sends a request in origin form, with its `Host`, and awaits the answer's head.
+    /// Sends a request and awaits the answer's head.
     ///
     /// A connection that turns out dead is replaced once by a fresh one: when the codec hands the request back,
     /// because nothing of it was sent; or when `again` can make it a second time, which the caller allows for
@@ -26,8 +25,8 @@ impl Upstream {
     pub async fn send(
         &self,
         pool: &Rc<Pool>,
-        mut request: Request<Body>,
-        again: impl Fn() -> Option<Request<Body>>,
+        mut request: Outbound,
+        again: impl Fn() -> Option<Outbound>,
     ) -> Result<Response<Body>, Rejection> {
         let service = pool;
         let mut choice = Choice::new(self, service);
@@ -88,36 +87,15 @@ pub fn tunnel(response: Response<Body>) -> Option<Box<Tunnel>> {
 async fn ask_http2(
     pool: &Pool,
     stream: Stream,
-    request: Request<Body>,
-) -> Result<Response<Body>, (Option<Request<Body>>, WireError)> {
-    match stream.sender().try_send_request(for_http2(pool, request)).await {
+    request: Outbound,
+) -> Result<Response<Body>, (Option<Outbound>, WireError)> {
+    match stream.sender().try_send_request(request.into_http2(pool)).await {
         Ok(response) => Ok(response.map(|incoming| Body::wire(incoming).lent(Lease::new(stream)))),
         Err(mut error) => {
-            let unsent = error.take_message().map(|request| from_http2(pool, request));
+            let unsent = error.take_message().map(|request| Outbound::from_http2(request, pool));
             Err((unsent, error.into_error()))
         }
     }
-}
-
-/// In HTTP/2 the authority is in the URI, and nothing is said about the connection.
-fn for_http2(pool: &Pool, mut request: Request<Body>) -> Request<Body> {
-    let uri = std::mem::take(request.uri_mut());
-    *request.uri_mut() = pool.absolute(uri);
-    let headers = request.headers_mut();
-    headers.remove(HOST);
-    headers.remove(CONNECTION);
-    headers.remove(TRANSFER_ENCODING);
-    request
-}
-
-/// Undoes [`for_http2`] for a request that was not sent: its next connection may be HTTP/1.1.
-fn from_http2(pool: &Pool, mut request: Request<Body>) -> Request<Body> {
-    if request.uri().authority().is_some() {
-        let uri = std::mem::take(request.uri_mut());
-        *request.uri_mut() = uri.into_parts().path_and_query.map(Into::into).unwrap_or_default();
-        request.headers_mut().insert(HOST, pool.host.clone());
-    }
-    request
 }
 
 /// A connection broke with a request on it.

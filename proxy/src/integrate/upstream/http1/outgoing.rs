@@ -6,14 +6,17 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, Method};
 use http_body::{Body as _, Frame};
 
 use crate::body::Body;
 use crate::integrate::upstream::http1::decode::is_trailer;
 use crate::integrate::upstream::http1::head::number;
 use crate::integrate::upstream::http1::{Fault, Io};
+use crate::integrate::upstream::outbound::Outbound;
 
+/// For what a head has beside its path and the request's headers: method, version, framing.
+const ROOM: usize = 128;
 /// A larger buffer is given back when its head has been sent.
 const MOST_KEPT: usize = 4 << 10;
 
@@ -56,7 +59,7 @@ impl Outgoing {
     ///
     /// # Errors
     /// When its length is not what it says.
-    pub(super) fn begin(&mut self, request: &mut Request<Body>) -> Result<bool, Fault> {
+    pub(super) fn begin(&mut self, request: &mut Outbound) -> Result<bool, Fault> {
         let (framing, said) = framing(request)?;
         self.head.clear();
         self.head.shrink_to(MOST_KEPT);
@@ -66,16 +69,16 @@ impl Outgoing {
         self.body = match framing {
             Framing::None | Framing::Length(0) => None,
             Framing::Length(_) | Framing::Chunked => {
-                Some(Box::new(Upload { body: std::mem::take(request.body_mut()), framing }))
+                Some(Box::new(Upload { body: std::mem::take(&mut request.body), framing }))
             }
         };
         Ok(upgrade)
     }
 
     /// Gives the body back that nothing has been taken of.
-    pub(super) fn undo(&mut self, request: &mut Request<Body>) {
+    pub(super) fn undo(&mut self, request: &mut Outbound) {
         if let Some(upload) = self.body.take() {
-            *request.body_mut() = upload.body;
+            request.body = upload.body;
         }
     }
 
@@ -212,10 +215,10 @@ impl Outgoing {
 }
 
 /// How a request's body is framed, and whether its headers say so.
-fn framing(request: &Request<Body>) -> Result<(Framing, bool), Fault> {
-    let mut lengths = request.headers().get_all(CONTENT_LENGTH).iter();
-    let known = request.body().length();
-    if let Some(said) = lengths.next() {
+fn framing(request: &Outbound) -> Result<(Framing, bool), Fault> {
+    let mut lengths = request.headers.iter().filter(|(name, _)| **name == CONTENT_LENGTH);
+    let known = request.body.length();
+    if let Some((_, said)) = lengths.next() {
         let said = number(said.as_bytes()).filter(|_| lengths.next().is_none()).ok_or(Fault::Upload)?;
         return match known {
             Some(known) if known != said => Err(Fault::Upload),
@@ -224,7 +227,7 @@ fn framing(request: &Request<Body>) -> Result<(Framing, bool), Fault> {
     }
     let framing = match known {
         // Servers may insist on knowing that a POST has no body.
-        Some(0) if matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH) => Framing::Length(0),
+        Some(0) if matches!(request.method, Method::POST | Method::PUT | Method::PATCH) => Framing::Length(0),
         Some(0) => Framing::None,
         Some(length) => Framing::Length(length),
         None => Framing::Chunked,
@@ -233,14 +236,15 @@ fn framing(request: &Request<Body>) -> Result<(Framing, bool), Fault> {
 }
 
 /// Writes a request's head. True if it wishes to leave HTTP.
-fn encode(request: &Request<Body>, framing: Framing, said: bool, into: &mut Vec<u8>) -> bool {
-    let target = request.uri().path_and_query().map_or("/", |path| path.as_str());
-    into.extend_from_slice(request.method().as_str().as_bytes());
+fn encode(request: &Outbound, framing: Framing, said: bool, into: &mut Vec<u8>) -> bool {
+    let lines = request.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>();
+    into.reserve(lines + request.path.as_str().len() + ROOM);
+    into.extend_from_slice(request.method.as_str().as_bytes());
     into.push(b' ');
-    into.extend_from_slice(target.as_bytes());
+    into.extend_from_slice(request.path.as_str().as_bytes());
     into.extend_from_slice(b" HTTP/1.1\r\n");
     let (mut upgrade, mut connection) = (false, false);
-    for (name, value) in request.headers() {
+    for (name, value) in request.headers.iter() {
         if name == TRANSFER_ENCODING {
             // Made anew.
             continue;
@@ -261,7 +265,6 @@ fn encode(request: &Request<Body>, framing: Framing, said: bool, into: &mut Vec<
 }
 
 fn line(into: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    into.reserve(name.len() + value.len() + 4);
     into.extend_from_slice(name);
     into.extend_from_slice(b": ");
     into.extend_from_slice(value);
