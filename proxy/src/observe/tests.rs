@@ -398,7 +398,7 @@ fn a_panic_is_its_requests_500_and_nobody_elses() {
         (status, text)
     };
     let breaks = Body::full("x").encoded(crate::compression::Coding::Gzip).watched(Box::new(Breaks));
-    assert_eq!(ask(breaks), (500, r#"{"message": "Internal server error"}"#.to_owned()));
+    assert_eq!(ask(breaks), (500, r#"{"message":"Internal server error"}"#.to_owned()));
     let text = String::from_utf8(core.shared.metrics.text()).unwrap();
     assert!(text.contains("stagegate_panics_total 1\n"), "{text}");
     assert_eq!(ask(Body::full("x")), (200, "fine".to_owned()));
