@@ -201,8 +201,8 @@ where
     let activity = &connection.place.activity;
     activity.multiplex();
     let mut io = TokioIo::new(stream);
-    // Not an `async` block around it: that would make room for the request's state twice.
-    let service = service_fn(|request| handle(Rc::clone(&connection), request).map(Ok::<_, Infallible>));
+    // Boxed, because a stream's task is moved several times on its way to its place.
+    let service = service_fn(|request| Box::pin(handle(Rc::clone(&connection), request)).map(Ok::<_, Infallible>));
     let mut leaving = None;
     let ended = {
         let mut serving = pin!(
