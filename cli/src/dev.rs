@@ -106,7 +106,7 @@ impl Server<'_> {
         let start = Instant::now();
         let files = self.read();
         let mut outcome = self.reloader.reload(&files);
-        if self.served || !outcome.has_errors() {
+        if self.served || outcome.is_servable() {
             if outcome.changed || !self.served {
                 self.broken = self.proxy.load(&outcome.set).broken;
             }

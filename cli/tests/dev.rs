@@ -65,6 +65,20 @@ fn a_first_start_with_errors_waits_until_they_are_fixed() {
 }
 
 #[test]
+fn a_template_that_does_not_parse_stops_its_own_route_alone() {
+    let broken = api("broken", "#if(true) open");
+    let files = format!("{}---\n{}---\n{broken}---\n{}", api("orders", "one"), stage("orders"), stage("broken"));
+    let dev = Files::new().with("all.yaml", &files).dev(&[]);
+    dev.wait_ready();
+    dev.wait_said("their routes answer 500, the others are served");
+    assert!(dev.said().contains("error[InvalidTemplate]"), "{}", dev.said());
+    assert_eq!(dev.get("orders.test", "/").body, "one");
+    assert_eq!(dev.get("broken.test", "/").status, 500);
+    replace(&dev.file("all.yaml"), &files.replace("#if(true) open", "mended"));
+    dev.wait_get("broken.test", "/", |response| response.body == "mended");
+}
+
+#[test]
 fn an_edit_is_live_at_once() {
     let dev = Files::new().with("orders.yaml", &orders("v0")).dev(&[]);
     dev.wait_ready();

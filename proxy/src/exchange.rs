@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use bundle::ApiKind;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 
 use crate::accept::Upgrade;
@@ -188,6 +189,12 @@ impl Exchange {
         self.uri.query()
     }
 
+    /// The query's parameters, escaped, as they are written: `name=value`. In a REST API `;` separates them as `&` does.
+    pub fn query_pairs(&self) -> impl DoubleEndedIterator<Item = &str> {
+        let kind = self.routed.as_ref().map_or(ApiKind::Rest, |routed| routed.stage.live.kind);
+        pairs(self.query().unwrap_or_default(), kind)
+    }
+
     /// The host asked for, without port: `:authority`, or the `Host` header.
     pub fn host(&self) -> Option<&str> {
         let authority = match self.uri.authority() {
@@ -201,6 +208,12 @@ impl Exchange {
     pub fn received_at(&self) -> SystemTime {
         SystemTime::now() - self.received.elapsed()
     }
+}
+
+/// The parameters of a query; Amazon's REST APIs also split it at `;`.
+pub(crate) fn pairs(query: &str, kind: ApiKind) -> impl DoubleEndedIterator<Item = &str> {
+    let ends = move |character: char| character == '&' || (character == ';' && kind == ApiKind::Rest);
+    query.split(ends).filter(|pair| !pair.is_empty())
 }
 
 /// `authority` without its port; brackets of an IPv6 literal stay.

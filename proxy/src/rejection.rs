@@ -5,6 +5,8 @@
 pub enum Rejection {
     /// The path has bad escapes, control characters, a backslash or dot segments. 400.
     BadPath(&'static str),
+    /// The query of a REST API's request holds a `|` that is not escaped. 400.
+    BadQuery,
     /// No `Host`, or one that is none. 400.
     BadHost,
     /// A header section over 10,240 bytes. 431.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bundle::{BundleSet, Digest, StageKey};
 use compile::world::Attached;
-use compile::{Contract, Finding, Gateway, ObjectKey, StageInputs, Unit, World};
+use compile::{Contract, Finding, Gateway, ObjectKey, Reason, StageInputs, Unit, World};
 use proxy::live::Broken;
 
 use super::deploy::Round;
@@ -45,6 +45,14 @@ pub(super) struct Outcome {
 impl Outcome {
     pub(super) fn has_errors(&self) -> bool {
         self.diagnostics.iter().any(|diagnostic| diagnostic.level == Level::Error)
+    }
+
+    /// Whether the first load may be served: everything compiles, but for templates and selection patterns. Amazon
+    /// looks at them only when a request needs them, so their routes alone answer 500.
+    pub(super) fn is_servable(&self) -> bool {
+        let mut errors = self.diagnostics.iter().filter(|diagnostic| diagnostic.level == Level::Error);
+        let late = [Reason::InvalidTemplate, Reason::InvalidPattern].map(Reason::as_str);
+        errors.all(|error| late.contains(&error.reason.as_str()))
     }
 
     /// Adds what the proxy cannot serve.

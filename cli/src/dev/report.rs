@@ -76,6 +76,7 @@ impl Reporter {
             let said: Vec<Diagnostic> = all.iter().filter(wanted).cloned().collect();
             out.push_str(&print::render(&said, Format::Text, self.colours));
         }
+        let first = self.stages.is_none();
         if served {
             let changes = self.changes(&outcome.units, took);
             // Hosts, base paths, certificates: what is not in any Stage's own digest.
@@ -86,10 +87,10 @@ impl Reporter {
         }
         if news && outcome.has_errors() {
             let summary = print::summary(&outcome.diagnostics);
-            let then = if served {
-                "what last compiled goes on being served"
-            } else {
-                "nothing is served until everything compiles"
+            let then = match (served, first) {
+                (true, true) => "their routes answer 500, the others are served",
+                (true, false) => "what last compiled goes on being served",
+                (false, _) => "nothing is served until everything compiles",
             };
             out.push_str(&format!("{summary}: {then}\n"));
         } else if news && self.diagnostics.iter().any(|diagnostic| diagnostic.level == Level::Error) {

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bundle::ApiKind;
 use bundle::cors::Cors;
-use bundle::integration::Backend;
+use bundle::integration::{Backend, HttpProxy, Integration};
+use bundle::mapping::{RequestTarget, Source};
 use bundle::reply::{GatewayResponse, GatewayResponseType};
 use bundle::route::{Action, Refusal, Route, Verb};
 use bundle::validation::{self, Validation};
@@ -168,7 +169,9 @@ fn routes(root: &Node<'_>, context: &mut Context<'_>, findings: &mut Findings) -
             None => usable = false,
         }
     }
-    check_siblings(&mut prepared, findings);
+    if !context.http_api() {
+        check_siblings(&mut prepared, findings);
+    }
     let mut routes = Routes::default();
     for item in prepared {
         for operation in &item.operations {
@@ -227,7 +230,10 @@ fn lower_operation(
     let validation = context.validators.lower(operation, &mut context.models, &mut draft);
     requires.extend(validation.iter().map(|_| validation::GUARD.to_owned()));
     check_parameters(operation, &item.template, &mut draft);
-    let integration = integration::lower(operation, context, &mut draft);
+    let mut integration = integration::lower(operation, context, &mut draft);
+    if let (ApiKind::Http, Some(Integration::HttpProxy(proxy))) = (context.kind, &mut integration) {
+        fill_in(proxy, &item.template);
+    }
     let action = match (draft.into_refusal(), integration) {
         (None, Some(integration)) => Action::Serve(Box::new(integration)),
         (Some(refusal), _) => Action::Refuse(refusal),
@@ -235,6 +241,14 @@ fn lower_operation(
         (None, None) => Action::Refuse(refusal(Reason::NoIntegration, "nothing answers here")),
     };
     Lowered { action, requires, validation }
+}
+
+/// In an HTTP API a `{name}` of the endpoint's URI is the path parameter of that name, without a mapping that says so.
+fn fill_in(proxy: &mut HttpProxy, template: &Template) {
+    for name in template.variables().filter(|name| proxy.endpoint.uri.contains(&format!("{{{name}}}"))) {
+        let mapped = proxy.parameters.entry(RequestTarget::Path(name.to_owned()));
+        mapped.or_insert_with(|| Source::Path(name.to_owned()));
+    }
 }
 
 fn check_parameters(operation: &Operation<'_>, template: &Template, draft: &mut Draft<'_>) {

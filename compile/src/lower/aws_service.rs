@@ -3,7 +3,7 @@
 use bundle::integration::{AwsService, IntegrationResponse, RequestMapping};
 
 use super::draft::Draft;
-use super::endpoint::{method, timeout, vpc_link};
+use super::endpoint::{is_placeholder, method, refuse_placeholder, timeout, vpc_link};
 use crate::finding::Reason;
 use crate::read::Node;
 use crate::support::Feature;
@@ -29,6 +29,10 @@ pub(super) fn lower(
         return None;
     }
     let text = uri.as_ref().and_then(Node::text).unwrap_or_default();
+    if is_placeholder(text) {
+        refuse_placeholder(text, at, draft);
+        return None;
+    }
     if !text.starts_with("arn:") {
         draft.error(Reason::InvalidUri, at, "Invalid ARN specified in the request");
         draft.help(format!("an AWS integration's `uri` is {SHAPE}"));
@@ -37,12 +41,6 @@ pub(super) fn lower(
     if !text.contains(":path/") && !text.contains(":action/") {
         draft.error(Reason::InvalidUri, at, "AWS ARN for integration must contain path or action");
         draft.help(format!("an AWS integration's `uri` is {SHAPE}"));
-        return None;
-    }
-    if is_placeholder(text) {
-        let text = format!("nobody filled the placeholder in `{text}`; the route answers 500");
-        draft.refuse(Reason::InvalidUri, &text);
-        draft.warning(Reason::InvalidUri, at, text);
         return None;
     }
     let mut parts = text.splitn(6, ':');
@@ -88,9 +86,4 @@ pub(super) fn role(node: &Node<'_>, draft: &mut Draft<'_>) -> Option<String> {
         return None;
     }
     Some(text.to_owned())
-}
-
-/// A `${…}` that is no stage variable: a deployment tool's, which nobody filled.
-fn is_placeholder(text: &str) -> bool {
-    text.match_indices("${").any(|(at, _)| !text[at..].starts_with("${stageVariables."))
 }

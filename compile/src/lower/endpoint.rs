@@ -11,7 +11,7 @@ use crate::support::Feature;
 
 const VERBS: [&str; 8] = ["GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "HEAD", "ANY"];
 
-/// Shortest and longest timeout; beyond 29 s by quota.
+/// Shortest and longest timeout of a REST API; beyond 29 s by quota, which an HTTP API has not.
 const TIMEOUT_MS: std::ops::RangeInclusive<u64> = 50..=300_000;
 /// Longest timeout of an answer that streams.
 const STREAM_TIMEOUT_MS: u64 = 900_000;
@@ -42,11 +42,8 @@ pub(super) fn lower(
         draft.error(Reason::IntrinsicFunction, at, "nobody resolved the function in `uri`");
         return None;
     }
-    if text.starts_with("${") && !text.starts_with("${stageVariables.") {
-        // A tool's own placeholder, such as a deployment script's: the document is sound, this call is not.
-        let text = format!("nobody filled the placeholder in `{text}`; the route answers 500");
-        draft.refuse(Reason::InvalidUri, &text);
-        draft.warning(Reason::InvalidUri, at, text);
+    if is_placeholder(text) {
+        refuse_placeholder(text, at, draft);
         draft.help("write the URL out, or name a stage variable in it: https://${stageVariables.host}/");
         return None;
     }
@@ -70,7 +67,9 @@ pub(super) fn check_proxy(node: &Node<'_>, http_api: bool, draft: &mut Draft<'_>
         return;
     }
     let text = uri.as_ref().and_then(Node::text).unwrap_or_default();
-    if !text.starts_with("arn:") {
+    if is_placeholder(text) {
+        refuse_placeholder(text, at, draft);
+    } else if !text.starts_with("arn:") {
         draft.error(Reason::InvalidUri, at, "Invalid ARN specified in the request");
     } else if !text.contains(":path/") && !text.contains(":action/") {
         draft.error(Reason::InvalidUri, at, "AWS ARN for integration must contain path or action");
@@ -81,6 +80,18 @@ pub(super) fn check_proxy(node: &Node<'_>, http_api: bool, draft: &mut Draft<'_>
     } else {
         draft.wants(Feature::FirehoseProxy, at);
     }
+}
+
+/// A `${…}` that is no stage variable: a deployment tool's, which nobody filled.
+pub(super) fn is_placeholder(text: &str) -> bool {
+    text.match_indices("${").any(|(at, _)| !text[at..].starts_with("${stageVariables."))
+}
+
+/// The document is sound, a call of what the placeholder stands for is not.
+pub(super) fn refuse_placeholder(uri: &str, at: &Node<'_>, draft: &mut Draft<'_>) {
+    let text = format!("nobody filled the placeholder in `{uri}`; the route answers 500");
+    draft.refuse(Reason::InvalidUri, &text);
+    draft.warning(Reason::InvalidUri, at, text);
 }
 
 /// The verb sent: outer `None` has been reported, the inner one is the client's own.
@@ -106,7 +117,11 @@ pub(super) fn method(node: &Node<'_>, kind: &str, draft: &mut Draft<'_>) -> Opti
 pub(super) fn timeout(node: &Node<'_>, http_api: bool, stream: bool, draft: &mut Draft<'_>) -> u64 {
     let default = if http_api { 30_000 } else { 29_000 };
     let Some(written) = node.get("timeoutInMillis") else { return default };
-    let longest = if stream { STREAM_TIMEOUT_MS } else { *TIMEOUT_MS.end() };
+    let longest = match (stream, http_api) {
+        (true, _) => STREAM_TIMEOUT_MS,
+        (false, true) => default,
+        (false, false) => *TIMEOUT_MS.end(),
+    };
     match written.loose_integer() {
         Some(timeout) if (*TIMEOUT_MS.start()..=longest).contains(&timeout) => timeout,
         _ => {

@@ -4,7 +4,7 @@ use bundle::integration::{FunctionCall, Integration, Lambda, LambdaProxy, Payloa
 
 use super::api::Context;
 use super::draft::Draft;
-use super::{endpoint, integration, response};
+use super::{endpoint, integration, mapping, response};
 use crate::finding::Reason;
 use crate::read::Node;
 
@@ -28,6 +28,18 @@ pub(super) fn lower(
     let request = integration::request(node, http_api, draft);
     let responses = response::lower(node, &context.patterns, draft);
     let credentials = credentials(node, draft);
+    if kind == "AWS_PROXY"
+        && let Some(name) = mapping::illegal_when_signed(&request.parameters)
+    {
+        // Mappings have no effect on a proxy integration, yet an illegal one fails, as recorded.
+        let text = format!("nothing may be mapped to the header `{name}`; the route answers 500");
+        draft.refuse(Reason::IllegalHeaderMapping, &text);
+        draft.warning(
+            Reason::IllegalHeaderMapping,
+            &node.get("requestParameters").unwrap_or_else(|| node.clone()),
+            text,
+        );
+    }
     let uri = node.get("uri")?;
     let text = uri.text().unwrap_or_default();
     if !is_callable(text, http_api) {

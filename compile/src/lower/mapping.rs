@@ -12,6 +12,20 @@ use crate::read::Node;
 /// Headers that nothing may be mapped to: a 500 at run time, as recorded.
 const ILLEGAL: [&str; 4] = ["content-length", "transfer-encoding", "x-amzn-trace-id", "x-amzn-apigateway-api-id"];
 
+/// Headers that nothing may be mapped to besides, where the request is signed.
+const ILLEGAL_WHEN_SIGNED: [&str; 5] = ["authorization", "connection", "expect", "proxy-authenticate", "te"];
+
+/// A mapped header that makes a signed request fail.
+pub(super) fn illegal_when_signed(mapped: &BTreeMap<RequestTarget, Source>) -> Option<&str> {
+    mapped.keys().find_map(|target| match target {
+        RequestTarget::Header(name) => {
+            let mut illegal = ILLEGAL.iter().chain(&ILLEGAL_WHEN_SIGNED);
+            illegal.any(|illegal| illegal.eq_ignore_ascii_case(name)).then_some(name.as_str())
+        }
+        RequestTarget::Path(_) | RequestTarget::Query(_) => None,
+    })
+}
+
 /// Reads an integration's `requestParameters`.
 pub(super) fn request(
     integration: &Node<'_>,

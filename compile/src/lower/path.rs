@@ -83,7 +83,12 @@ impl Template {
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
-        self.segments.iter().any(|segment| segment.variable() == Some(name))
+        self.variables().any(|variable| variable == name)
+    }
+
+    /// The names of its parameters.
+    pub(super) fn variables(&self) -> impl Iterator<Item = &str> {
+        self.segments.iter().filter_map(Segment::variable)
     }
 }
 
@@ -110,8 +115,8 @@ impl Segment {
     }
 }
 
-/// Reports variables beside variables, and refuses the later path's routes. Amazon's tree has one variable below a
-/// resource; a reverse proxy does not care what parameters are called, so paths without any integration of Amazon's
+/// Reports variables beside variables, and refuses the later path's routes. A REST API's tree has one variable below a
+/// resource, while an HTTP API's routes are a list; a reverse proxy does not care what parameters are called, so paths without any integration of Amazon's
 /// may differ.
 pub(super) fn check_siblings(prepared: &mut [Prepared<'_>], findings: &mut Findings) {
     // By parent: the variable and the path that brought it, and whether that path is one of Amazon's.

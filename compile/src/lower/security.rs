@@ -83,8 +83,9 @@ impl<'d> Schemes<'d> {
                 Some((Scheme::Broken, _)) => {
                     draft.refuse(Reason::InvalidAuthorizer, &format!("the security scheme `{name}` cannot be used"));
                 }
-                // Amazon's own samples use `api_key` without defining it.
+                // Amazon's own samples use these without defining them.
                 None if name == "api_key" => self.key_source.guard(&node, &mut guards, draft),
+                None if name == "sigv4" => draft.wants(Feature::IamAuthorization, &node),
                 None => {
                     let text = format!("nobody defines the security scheme `{name}`");
                     draft.error(Reason::UnknownSecurityScheme, &node, text);

@@ -12,6 +12,10 @@ const MAX_DEPTH: usize = 256;
 /// Fields of a path besides its methods. `security` is none; whoever lowers the path refuses it.
 const PATH_FIELDS: [&str; 6] = ["$ref", "summary", "description", "servers", "parameters", "security"];
 
+/// Models that an API of Amazon's has from the start, so that documents refer to them without saying what they are.
+const NATIVE_MODELS: [&str; 4] =
+    ["#/definitions/Empty", "#/definitions/Error", "#/components/schemas/Empty", "#/components/schemas/Error"];
+
 /// What a document turned out to be on the way.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
@@ -152,6 +156,11 @@ impl Sweep<'_, '_> {
         let text = reference.as_str().unwrap_or_default();
         let (reason, text) = match follow(self.root, &holder, "").map(|_| ()) {
             Ok(()) => return,
+            Err(Unresolved::Nothing) if NATIVE_MODELS.contains(&text) => {
+                let text = format!("`{text}` leads to nothing in the document; in Amazon's APIs there is always one");
+                self.findings.document(Severity::Warning, Reason::UnresolvedReference, &self.pointer, text);
+                return;
+            }
             Err(Unresolved::Remote) => {
                 (Reason::RemoteReference, format!("`{text}` leads out of the document; nothing is fetched"))
             }

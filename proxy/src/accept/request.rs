@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use http::header::{CONNECTION, UPGRADE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use bytes::Bytes;
+use http::header::{CONNECTION, COOKIE, UPGRADE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use hyper::ext::Protocol;
 
 use crate::accept::activity::{Busy, Order, Place};
@@ -28,8 +29,12 @@ pub async fn handle(connection: Rc<Connection>, mut request: Request<Incoming>) 
     let Connection { core, client, place } = &*connection;
     let busy = Busy::new(&place.activity);
     let upgrade = upgrade(&mut request, place);
-    let (parts, incoming) = request.into_parts();
+    let (mut parts, incoming) = request.into_parts();
     let version = parts.version;
+    let steering = Steering::of(&parts.headers);
+    if steering.crumbs && version == Version::HTTP_2 {
+        join_cookies(&mut parts.headers);
+    }
     let mut body = Body::wire(incoming);
     body.set_patience(core.options.timeouts.body);
     // Boxed, because it goes through many hands.
@@ -38,8 +43,8 @@ pub async fn handle(connection: Rc<Connection>, mut request: Request<Incoming>) 
         uri: parts.uri,
         path: Default::default(),
         version: parts.version,
-        steering: Steering::of(&parts.headers),
         headers: parts.headers,
+        steering,
         body,
         upgrade,
         client: Arc::clone(client),
@@ -54,11 +59,21 @@ pub async fn handle(connection: Rc<Connection>, mut request: Request<Incoming>) 
         // `Connection: close`, or GOAWAY goes before it, and the next one goes to another proxy.
         place.activity.give(Order::Leave);
         // In the answer itself, because it may be written before the order is obeyed.
-        if version < http::Version::HTTP_2 && response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
+        if version < Version::HTTP_2 && response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
     }
     response
+}
+
+/// A client may split a `Cookie` into its pairs in HTTP/2, as browsers do; everywhere else it is one header (RFC 9113,
+/// 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let pairs: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    // Values joined by what a value may hold are a value.
+    if let Ok(joined) = HeaderValue::from_maybe_shared(Bytes::from(pairs.join(&b"; "[..]))) {
+        headers.insert(COOKIE, joined);
+    }
 }
 
 /// The one protocol that a client may leave HTTP for. Others carry requests of their own (`h2c` above all), which would
@@ -158,6 +173,19 @@ mod tests {
         }
         let size = size(handle);
         assert!(size <= 6 << 10, "{size} bytes: box what is rare");
+    }
+
+    #[test]
+    fn cookies_are_one_header_again() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [("cookie", "a=1"), ("x-own", "1"), ("cookie", "b=2; c=3"), ("cookie", "d=4")] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        assert!(Steering::of(&headers).crumbs);
+        join_cookies(&mut headers);
+        let cookies: Vec<_> = headers.get_all(COOKIE).iter().collect();
+        assert_eq!(cookies, ["a=1; b=2; c=3; d=4"]);
+        assert!(!Steering::of(&headers).crumbs);
     }
 
     #[test]

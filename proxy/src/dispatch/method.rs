@@ -45,6 +45,9 @@ pub(super) fn route(exchange: &mut Exchange) -> Result<(), Rejection> {
         routed.route = find(&exchange.method);
     }
     match (routed.route, stage.kind) {
+        (Some(index), ApiKind::Rest) if has_bar(exchange.uri.query()) && !is_backend(stage, index) => {
+            Err(Rejection::BadQuery)
+        }
         (Some(_), _) => Ok(()),
         (None, ApiKind::Rest) => Err(Rejection::NoSuchMethod),
         (None, ApiKind::Http) => Err(Rejection::NoSuchRoute),
@@ -57,6 +60,11 @@ fn overriding_method(exchange: &Exchange) -> Option<Method> {
     let method = Method::from_bytes(exchange.headers.get(METHOD_OVERRIDE)?.as_bytes()).ok()?;
     let framed = |method: &Method| *method == Method::HEAD || *method == Method::CONNECT;
     (!framed(&method) && !framed(&exchange.method)).then_some(method)
+}
+
+/// Amazon's REST APIs want it escaped.
+fn has_bar(query: Option<&str>) -> bool {
+    query.is_some_and(|query| memchr::memchr(b'|', query.as_bytes()).is_some())
 }
 
 fn is_backend(stage: &Stage, route: usize) -> bool {

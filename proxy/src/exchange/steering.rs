@@ -11,6 +11,8 @@ pub struct Steering {
     /// Bytes of names and values together.
     pub bytes: usize,
     pub connection: bool,
+    /// There is more than one `Cookie`.
+    pub crumbs: bool,
     pub forwarded_for: bool,
     pub method_override: bool,
     pub request_id: bool,
@@ -23,11 +25,13 @@ pub struct Steering {
 impl Steering {
     pub fn of(headers: &HeaderMap) -> Self {
         let mut steering = Self::default();
+        let mut cookies = 0;
         for (name, value) in headers {
             let name = name.as_str();
             steering.bytes += name.len() + value.len();
             match name {
                 "connection" => steering.connection = true,
+                "cookie" => cookies += 1,
                 "te" => steering.te = true,
                 "x-amzn-requestid" => steering.request_id = true,
                 "x-amzn-trace-id" => steering.trace_id = true,
@@ -36,6 +40,7 @@ impl Steering {
                 _ => {}
             }
         }
+        steering.crumbs = cookies > 1;
         steering
     }
 }

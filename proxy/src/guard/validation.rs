@@ -42,6 +42,6 @@ fn is_there(exchange: &Exchange, required: &Required) -> bool {
     match required {
         Required::Header(_, name) => exchange.headers.get_all(name).iter().any(|value| filled(&lossy(value))),
         Required::Path(name) => exchange.path_parameter(name).is_some_and(filled),
-        Required::Query(name) => query_values(exchange.query(), name).any(|value| filled(&value)),
+        Required::Query(name) => query_values(exchange.query_pairs(), name).any(|value| filled(&value)),
     }
 }

@@ -37,6 +37,7 @@ impl Rejection {
         use GatewayResponseType as Type;
         match self {
             Self::BadPath(_) => plain(400, "Bad Request", Some("BadRequestException"), "BadPath", Client),
+            Self::BadQuery => plain(400, "Bad Request", Some("BadRequestException"), "BadQuery", Client),
             Self::BadHost => plain(400, "Bad Request", Some("BadRequestException"), "BadHost", Client),
             Self::HeadersTooLarge => {
                 plain(431, "Request Header Fields Too Large", Some("BadRequestException"), "HeadersTooLarge", Client)
@@ -97,7 +98,8 @@ impl Rejection {
             | Self::Configuration(message)
             | Self::IntegrationFailure(message)
             | Self::MalformedFunctionAnswer(message) => Some(message),
-            Self::BadHost
+            Self::BadQuery
+            | Self::BadHost
             | Self::HeadersTooLarge
             | Self::UriTooLong
             | Self::NoSuchStage

@@ -33,7 +33,7 @@ pub(super) fn value<'a>(
             let last = exchange.headers.get_all(name).iter().next_back()?;
             Some(String::from_utf8_lossy(last.as_bytes()))
         }
-        Reference::Query(name) => last_query_value(exchange.query()?, name),
+        Reference::Query(name) => last_query_value(exchange.query_pairs(), name),
         Reference::Path(name) => exchange.path_parameter(name).map(Cow::Borrowed),
     }
 }
@@ -62,8 +62,8 @@ pub(super) fn escaped(text: &str) -> String {
 }
 
 /// The last value of a query parameter, decoded.
-fn last_query_value<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
-    query.rsplit('&').find_map(|pair| {
+fn last_query_value<'a>(pairs: impl DoubleEndedIterator<Item = &'a str>, name: &str) -> Option<Cow<'a, str>> {
+    pairs.rev().find_map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         (decoded(key) == name).then(|| decoded(value))
     })
@@ -88,10 +88,12 @@ mod tests {
             ("%71=a+b%2B", Some("a b+")),
             ("q", Some("")),
             ("q=%", Some("%")),
+            ("q=1;q=2;a", Some("2")),
             ("qq=1", None),
             ("", None),
         ] {
-            assert_eq!(last_query_value(query, "q").as_deref(), expected, "{query}");
+            let pairs = crate::exchange::pairs(query, bundle::ApiKind::Rest);
+            assert_eq!(last_query_value(pairs, "q").as_deref(), expected, "{query}");
         }
     }
 

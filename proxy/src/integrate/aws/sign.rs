@@ -10,9 +10,13 @@ use aws_sigv4::sign::v4::SigningParams;
 use http::header::{CONTENT_TYPE, HOST};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 use crate::integrate::aws::credentials::Keys;
 use crate::rejection::Rejection;
+
+/// Escaped in the path of an object of S3.
+const KEY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// What a signature is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,13 +54,28 @@ pub fn sign(
         .filter(|&(name, _)| name == HOST || name == CONTENT_TYPE || name.as_str().starts_with("x-amz-"))
         .map(|(name, value)| (name.as_str(), value.to_str()))
         .filter_map(|(name, value)| Some((name, value.ok()?)));
-    let instructions = calculate(keys, scope, request, signed, settings(scope.service), now)?;
+    let settings = settings(scope.service);
+    let escaped = (settings.percent_encoding_mode == PercentEncodingMode::Single).then(|| escaped_once(request.path));
+    let path = escaped.transpose()?;
+    let request = Unsigned { path: path.as_ref().unwrap_or(request.path), ..request };
+    let instructions = calculate(keys, scope, request, signed, settings, now)?;
     for (name, value) in instructions {
         let mut value = HeaderValue::try_from(value).map_err(|_| unsigned())?;
         value.set_sensitive(name != "x-amz-date" && name != "x-amz-content-sha256");
         headers.insert(HeaderName::from_static(name), value);
     }
     Ok(())
+}
+
+/// A path as S3 escapes it before it compares signatures, however it was sent: an object's key may be sent with `%2F`.
+fn escaped_once(path: &PathAndQuery) -> Result<PathAndQuery, Rejection> {
+    let decoded: Vec<u8> = percent_decode_str(path.path()).collect();
+    let mut text = percent_encode(&decoded, KEY).to_string();
+    if let Some(query) = path.query() {
+        text.push('?');
+        text.push_str(query);
+    }
+    text.parse().map_err(|_| unsigned())
 }
 
 /// S3 takes a path as it is and wants the payload's hash as a header; everybody else normalises the path and escapes

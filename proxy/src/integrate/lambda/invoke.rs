@@ -73,7 +73,7 @@ pub struct Answer {
 /// Calls a function, and waits for its result: no longer than its timeout, with the time it waits for its turn.
 ///
 /// # Errors
-/// 413, 503, 504, or that there is nobody to call.
+/// 500 for an event that is too large, 503, 504, or that there is nobody to call.
 pub async fn invoke(
     core: &Rc<Core>,
     exchange: &mut Exchange,
@@ -83,8 +83,10 @@ pub async fn invoke(
 ) -> Result<Invoked, Rejection> {
     let Invocation { event, headers, trace_id, stream } = invocation;
     let asynchronous = headers.get(&INVOCATION_TYPE).is_some_and(|kind| kind == "Event");
-    if event.len() > if asynchronous { MAX_ASYNCHRONOUS_EVENT } else { MAX_EVENT } {
-        return Err(Rejection::RequestTooLarge);
+    let most = if asynchronous { MAX_ASYNCHRONOUS_EVENT } else { MAX_EVENT };
+    if event.len() > most {
+        // The gateway takes larger bodies, so the client has done nothing wrong.
+        return Err(Rejection::Configuration(format!("the event has {} bytes, more than {most}", event.len())));
     }
     let deadline = Instant::now() + function.timeout;
     let entered = tokio::time::timeout_at(deadline, core.gates.enter(&function.key)).await;
@@ -165,7 +167,6 @@ pub fn refused(response: &Response<Bytes>) -> Rejection {
     let said = response.body().get(..MAX_SAID).unwrap_or(response.body());
     let text = format!("Lambda invocation failed with status: {status}: {}", String::from_utf8_lossy(said));
     match status {
-        413 => Rejection::RequestTooLarge,
         // It is there and has too much to do, or is not well.
         429 | 500.. => Rejection::IntegrationFailure(text),
         _ => Rejection::Configuration(text),
@@ -200,12 +201,11 @@ mod tests {
             *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
             refused(&response)
         };
-        assert_eq!(refused(413), Rejection::RequestTooLarge);
         let text = |status| format!("Lambda invocation failed with status: {status}: why");
         for status in [429, 500, 503] {
             assert_eq!(refused(status), Rejection::IntegrationFailure(text(status)));
         }
-        for status in [400, 403, 404] {
+        for status in [400, 403, 404, 413] {
             assert_eq!(refused(status), Rejection::Configuration(text(status)));
         }
     }

@@ -110,12 +110,11 @@ type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
 pub(super) struct Query<'a>(Vec<Pair<'a>>);
 
 impl<'a> Query<'a> {
-    pub(super) fn parse(query: Option<&'a str>) -> Self {
+    pub(super) fn parse(pairs: impl Iterator<Item = &'a str>) -> Self {
         let pair = |pair: &'a str| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             (decoded(name), decoded(value))
         };
-        let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
         let mut pairs: Vec<_> = pairs.map(pair).collect();
         // A stable sort brings a name's values together and keeps their order.
         pairs.sort_by(|a, b| a.0.cmp(&b.0));
@@ -141,11 +140,15 @@ pub(super) fn cookies(exchange: &Exchange) -> impl Iterator<Item = &[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use bundle::ApiKind;
+
     use super::*;
+    use crate::exchange::pairs;
 
     #[test]
     fn a_query_is_grouped_and_decoded() {
-        let query = Query::parse(Some("b=2&a=1&b=x+y%2B&&c&a=1"));
+        let parse = |query| Query::parse(pairs(query, ApiKind::Rest));
+        let query = parse("b=2&a=1&b=x+y%2B&&c;a=1");
         let all: Vec<(String, Vec<String>)> = query
             .each()
             .map(|(name, values)| (name.to_owned(), values.iter().map(|(_, value)| value.to_string()).collect()))
@@ -154,7 +157,8 @@ mod tests {
         let wanted: Vec<(String, Vec<String>)> =
             wanted.into_iter().map(|(name, v)| (name.to_owned(), v.into_iter().map(str::to_owned).collect())).collect();
         assert_eq!(all, wanted);
-        assert!(Query::parse(None).is_empty() && Query::parse(Some("&")).is_empty());
+        assert!(parse("").is_empty() && parse("&").is_empty());
+        assert_eq!(Query::parse(pairs("a=1;b", ApiKind::Http)).each().count(), 1);
     }
 
     #[test]

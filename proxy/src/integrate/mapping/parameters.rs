@@ -39,7 +39,7 @@ impl<'a> Values<'a> {
     /// When a JSONPath reaches a bound.
     pub fn each(&self, source: &'a Source, mut each: impl FnMut(Cow<'a, str>)) -> Result<(), Rejection> {
         match source {
-            Source::MultiQuery(name) => query_values(self.exchange.query(), name).for_each(each),
+            Source::MultiQuery(name) => query_values(self.exchange.query_pairs(), name).for_each(each),
             Source::MultiHeader(name) => self.exchange.headers.get_all(name).iter().map(lossy).for_each(each),
             Source::Path(_)
             | Source::Query(_)
@@ -63,7 +63,7 @@ impl<'a> Values<'a> {
     pub fn one(&self, source: &'a Source) -> Result<Option<Cow<'a, str>>, Rejection> {
         Ok(match source {
             Source::Path(name) => self.exchange.path_parameter(name).map(Cow::Borrowed),
-            Source::Query(name) => query_values(self.exchange.query(), name).last(),
+            Source::Query(name) => query_values(self.exchange.query_pairs(), name).last(),
             Source::Header(name) => self.exchange.headers.get_all(name).iter().next_back().map(lossy),
             Source::MultiQuery(_) | Source::MultiHeader(_) => {
                 let mut values = Vec::new();
@@ -199,10 +199,10 @@ pub fn of_client(fault: BodyFault) -> Rejection {
 }
 
 /// Decoded values of a query parameter, in their order.
-pub fn query_values<'a>(query: Option<&'a str>, name: &str) -> impl Iterator<Item = Cow<'a, str>> {
-    query.unwrap_or_default().split('&').filter_map(move |pair| {
+pub fn query_values<'a>(pairs: impl Iterator<Item = &'a str>, name: &str) -> impl Iterator<Item = Cow<'a, str>> {
+    pairs.filter_map(move |pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (!pair.is_empty() && *decoded(key) == *name).then(|| decoded(value))
+        (*decoded(key) == *name).then(|| decoded(value))
     })
 }
 
@@ -222,10 +222,13 @@ pub fn lossy(value: &HeaderValue) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    use bundle::ApiKind;
+
     use super::*;
+    use crate::exchange::pairs;
 
     fn values(query: &str, name: &str) -> Vec<String> {
-        query_values(Some(query), name).map(Cow::into_owned).collect()
+        query_values(pairs(query, ApiKind::Rest), name).map(Cow::into_owned).collect()
     }
 
     #[test]
@@ -233,6 +236,7 @@ mod tests {
         assert_eq!(values("a=1&b=2&a=3", "a"), ["1", "3"]);
         assert_eq!(values("a%20b=x%2By+z", "a b"), ["x+y z"]);
         assert_eq!(values("a&a=&b", "a"), ["", ""]);
+        assert_eq!(values("b;a=1;a=2&a=%3B", "a"), ["1", "2", ";"]);
         assert!(values("", "").is_empty());
         assert!(values("A=1", "a").is_empty(), "names are case-sensitive");
     }

@@ -63,8 +63,7 @@ fn path(exchange: &Exchange) -> Value {
 
 /// The last value of each.
 fn query(exchange: &Exchange) -> Value {
-    let pairs = exchange.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
-    Value::map(pairs.map(|pair| {
+    Value::map(exchange.query_pairs().map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         (Text::from(&*decoded(name)), Value::from(&*decoded(value)))
     }))

@@ -6,7 +6,7 @@ use super::*;
 const VECTORS: &str = include_str!("vectors.json");
 
 /// What a request line cannot hold.
-const WITHOUT_SPACES: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS.add(b' ');
+const WITHOUT_SPACES: &AsciiSet = &percent_encoding::CONTROLS.add(b' ');
 
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no {pointer} in {value}"))
@@ -110,4 +110,8 @@ fn s3_wants_the_hash_of_the_payload_and_its_path_as_it_is() {
     assert_eq!(hash.as_deref(), Some("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"));
     assert_ne!(plain, signature("s3", "/b/a/c").0);
     assert_eq!(signature("sqs", "/b/a//c"), signature("sqs", "/b/a/c"));
+    for (sent, escaped) in [("/b/a%2Fc", "/b/a/c"), ("/b/a+c@d", "/b/a%2Bc%40d"), ("/b/%7Ea?x=%2F", "/b/~a?x=%2F")] {
+        assert_eq!(signature("s3", sent), signature("s3", escaped), "{sent}");
+    }
+    assert_ne!(signature("sqs", "/b/a%2Fc"), signature("sqs", "/b/a/c"));
 }

@@ -22,7 +22,7 @@ pub(super) fn write(source: &Source<'_>, out: &mut Vec<u8>) {
     let http_api = source.stage.kind == ApiKind::Http;
     let headers = headers(exchange, source.trace_id, http_api);
     let name = |name| if http_api { http::HeaderName::as_str(name) } else { spelled(name, exchange.version) };
-    let query = Query::parse(exchange.query());
+    let query = Query::parse(exchange.query_pairs());
     Writer::object(out, |event| {
         if http_api {
             event.text("version", "1.0");

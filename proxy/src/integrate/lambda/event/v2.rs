@@ -10,7 +10,7 @@ use crate::integrate::lambda::request::{Query, cookies, headers};
 pub(super) fn write(source: &Source<'_>, out: &mut Vec<u8>) {
     let exchange = source.exchange;
     let headers = headers(exchange, source.trace_id, true);
-    let query = Query::parse(exchange.query());
+    let query = Query::parse(exchange.query_pairs());
     Writer::object(out, |event| {
         event.text("version", "2.0");
         route_key(source, event);
