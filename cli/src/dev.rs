@@ -143,6 +143,7 @@ fn start(dev: &Dev, authority: Authority) -> anyhow::Result<Proxy> {
         http: dev.http,
         admin: Some(dev.admin),
         workers: dev.workers.map_or(cores, usize::from),
+        max_connections: Options::MAX_CONNECTIONS,
         access_log: dev.access_log == Switch::On,
         timeouts: Timeouts::default(),
         certificates: Arc::new(authority.leaves(vec![dev.https.ip()])),

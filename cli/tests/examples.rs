@@ -80,6 +80,45 @@ fn http_templates() {
     assert_eq!((answer.status, answer.body.as_str()), (502, r#"{"message": "try again later"}"#));
 }
 
+#[test]
+fn http_proxy() {
+    let (backend, requests) = answering(&[("200 OK", "a file"), ("404 Not Found", "none")]);
+    let text = example("http-proxy/files.yaml").replace("127.0.0.1:9000", &backend.to_string());
+    let dev = Files::new().with("files.yaml", &text).dev(&[]);
+    dev.wait_ready();
+    let answer = dev.get("localhost", "/prod/files/docs/a%2Fb.txt?x=1");
+    let (head, _) = requests.recv().unwrap();
+    assert_eq!((answer.status, answer.body.as_str()), (200, "a file"));
+    assert!(head.starts_with("get /docs/a%2fb.txt?x=1 http/1.1\r\n") && head.contains("\r\nx-request: "), "{head}");
+    let answer = dev.get("localhost", "/prod/files/none");
+    assert_eq!((answer.status, answer.body.as_str()), (404, "none"));
+}
+
+#[test]
+fn backend() {
+    let (service, requests) = answering(&[("200 OK", "what there is"), ("200 OK", "a lamp")]);
+    let service = format!("files.default:80={service}");
+    let dev = Files::new().with("shop.yaml", &example("backend/shop.yaml")).dev(&["--service", &service]);
+    dev.wait_ready();
+    for (host, path, body, asked) in [
+        ("localhost", "/prod/", "what there is", "get / http/1.1\r\n"),
+        ("shop.localhost", "/files/lamp", "a lamp", "get /lamp http/1.1\r\n"),
+    ] {
+        let answer = dev.get(host, path);
+        assert_eq!((answer.status, answer.body.as_str()), (200, body));
+        let (head, _) = requests.recv().unwrap();
+        assert!(head.starts_with(asked), "{head}");
+    }
+}
+
+#[test]
+fn an_export_is_served_as_it_is() {
+    let dev = Files::new().with("aws-export.json", &example("aws-export.json")).dev(&[]);
+    dev.wait_ready();
+    let answer = dev.get("localhost", "/dev/");
+    assert_eq!((answer.status, answer.body.as_str()), (200, "<h1>Welcome to the pet store</h1>\n"));
+}
+
 /// A backend that gives these answers in turn, each on a connection of its own, and tells what it was asked.
 fn answering(answers: &'static [(&str, &str)]) -> (SocketAddr, Receiver<(String, String)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -94,7 +133,7 @@ fn answering(answers: &'static [(&str, &str)]) -> (SocketAddr, Receiver<(String,
                 stream.read_line(&mut head).unwrap();
             }
             let head = head.to_ascii_lowercase();
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap_or("0");
             let mut sent = vec![0; length.parse().unwrap()];
             stream.read_exact(&mut sent).unwrap();
             let length = body.len();

@@ -5,7 +5,7 @@ mod common;
 #[path = "../examples/measure.rs"]
 mod measure;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use compile::{Document, Reason};
 use serde_json::json;
@@ -16,19 +16,19 @@ const BOUND: Duration = Duration::from_secs(20);
 #[test]
 fn ten_thousand_routes_and_six_megabytes() {
     for padding in [0, 180] {
-        let start = Instant::now();
+        let start = worked();
         let value = Document::parse("large", measure::document(10_000, padding)).unwrap();
         let unit = common::compile_value(value);
         assert_eq!(unit.routes, 10_000);
         assert!(unit.compiled && unit.bundle.is_some());
-        assert!(start.elapsed() < BOUND, "{:?}", start.elapsed());
+        assert!(worked() - start < BOUND, "{:?}", worked() - start);
     }
 }
 
 /// Findings are many and their places too: each is looked up once, so that must not read the text again.
 #[test]
 fn many_findings_are_located() {
-    let start = Instant::now();
+    let start = worked();
     let text = measure::document(10_000, 0).replace("\"type\":\"http\"", "\"type\":\"aws\"");
     let document = Document::new("large", text);
     let unit = common::compile_value(document.value().unwrap());
@@ -38,7 +38,7 @@ fn many_findings_are_located() {
     for finding in &unit.findings {
         document.locate(0, &finding.pointer);
     }
-    assert!(start.elapsed() < BOUND, "{:?}", start.elapsed());
+    assert!(worked() - start < BOUND, "{:?}", worked() - start);
 }
 
 #[test]
@@ -53,4 +53,10 @@ fn each_limit_on_the_way_is_named() {
     assert!(help(300 << 10).is_some_and(|(_, help)| help.contains("--server-side")));
     assert!(help(2 << 20).is_some_and(|(_, help)| help.contains("openapiFrom")));
     assert!(help(7_000_000).is_some_and(|(severity, _)| severity == compile::Severity::Warning));
+}
+
+/// How long this thread has worked: a busy machine makes it no longer.
+fn worked() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }

@@ -20,20 +20,23 @@ def version(c):
 
 
 def config(c):
+    operation = {"responses": {"200": {"description": "whatever the backend says"}}}
+    # An HTTP API: what is not there is a 404, as the harness wants it, not a REST API's 403.
+    write(c, {"openapi": "3.0.3", "info": {"title": "bench", "version": "1"}, "x-amazon-apigateway-importexport-version": "1.0",
+              "paths": {prefix + "{proxy+}": {"x-amazon-apigateway-any-method": operation} for prefix in c.routes}})
+
+
+def write(c, document):
+    """Writes the manifests of an API with this document, under every host."""
     def read(path):
         with open(path, "rb") as f:
             return base64.b64encode(f.read()).decode()
 
-    operation = {"responses": {"200": {"description": "whatever the backend says"}}}
     meta = {"namespace": "default"}
     group = "stagegate.dev/v1alpha1"
     objects = [
         {"apiVersion": group, "kind": "ApiDefinition", "metadata": dict(meta, name="bench"), "spec": {
-            # An HTTP API: what is not there is a 404, as the harness wants it, not a REST API's 403.
-            "openapi": {"openapi": "3.0.3", "info": {"title": "bench", "version": "1"},
-                        "x-amazon-apigateway-importexport-version": "1.0", "paths": {
-                prefix + "{proxy+}": {"x-amazon-apigateway-any-method": operation} for prefix in c.routes}},
-            "backend": {"url": f"http://{c.upstream}"}}},
+            "openapi": document, "backend": {"url": f"http://{c.upstream}"}}},
         {"apiVersion": group, "kind": "Stage", "metadata": dict(meta, name="bench"), "spec": {
             "apiRef": {"name": "bench"}, "hosts": [{"name": "*", "tls": {"secretName": "bench"}}]}},
         {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": dict(meta, name="bench"),

@@ -54,6 +54,10 @@ pub(crate) struct Arguments {
     #[arg(long, env = "STAGEGATE_WORKERS", value_name = "N")]
     pub workers: Option<std::num::NonZeroU16>,
 
+    /// Client connections open at a time; one beyond that is closed at once.
+    #[arg(long, env = "STAGEGATE_MAX_CONNECTIONS", value_name = "N", default_value = "262144")]
+    pub max_connections: std::num::NonZeroUsize,
+
     /// Whether every request is logged on standard output.
     #[arg(long, env = "STAGEGATE_ACCESS_LOG", value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
     pub access_log: bool,

@@ -4,17 +4,18 @@ use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use crate::accept::Incoming;
 use crate::accept::activity::Busy;
 use crate::compression::{Coding, Encoder};
 use crate::integrate::lambda::stream::Events;
+use crate::integrate::upstream::deadline::Progress;
 use crate::integrate::upstream::http1::{Answer, Fault, Tunnel};
 use crate::integrate::upstream::lease::Lease;
 
@@ -26,6 +27,8 @@ pub struct Body {
     watch: Option<Box<dyn Watch>>,
     /// Longest silence of the sender.
     patience: Option<Duration>,
+    /// What this body has in common with the one that goes the other way, where both are on their way at once.
+    progress: Option<Rc<Progress>>,
     /// Runs while the sender is silent; made at the first silence, so most bodies never have one.
     silence: Option<Pin<Box<Sleep>>>,
     /// The request this body answers.
@@ -163,6 +166,12 @@ impl Body {
         self.patience = Some(patience);
     }
 
+    /// From now on what moves here is told to the other direction, and what moves there ends a silence here: one side
+    /// may well have nothing to say while the other speaks.
+    pub fn share(&mut self, progress: Rc<Progress>) {
+        self.progress = Some(progress);
+    }
+
     /// Keeps the request this body answers busy until the body is dropped.
     pub fn keep(mut self, busy: Busy) -> Self {
         self.busy = Some(busy);
@@ -258,16 +267,15 @@ impl HttpBody for Body {
             Kind::Encoded(encoder) => encoder.poll_frame(cx),
             Kind::Answer(answer) => match answer.poll_frame(cx) {
                 Poll::Ready(polled) => {
-                    this.silence = None;
+                    moved(&mut this.silence, this.progress.as_deref());
                     Poll::Ready(polled.map(|polled| polled.map_err(Into::into)))
                 }
-                Poll::Pending => {
-                    silent(this.patience, &mut this.silence, cx).map(|()| Some(Err(BodyFault::Silent.into())))
-                }
+                Poll::Pending => silent(this.patience, &mut this.silence, this.progress.as_deref(), cx)
+                    .map(|()| Some(Err(BodyFault::Silent.into()))),
             },
             Kind::Wire { incoming, bound } => match Pin::new(incoming).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    this.silence = None;
+                    moved(&mut this.silence, this.progress.as_deref());
                     Poll::Ready(Some(within(bound.as_mut(), frame)))
                 }
                 Poll::Ready(Some(Err(error))) => {
@@ -277,7 +285,7 @@ impl HttpBody for Body {
                     Poll::Ready(Some(Err(error.into())))
                 }
                 Poll::Ready(None) => Poll::Ready(None),
-                Poll::Pending => match silent(this.patience, &mut this.silence, cx) {
+                Poll::Pending => match silent(this.patience, &mut this.silence, this.progress.as_deref(), cx) {
                     Poll::Pending => Poll::Pending,
                     Poll::Ready(()) => {
                         if let Some(bound) = bound {
@@ -334,10 +342,31 @@ impl HttpBody for Body {
     }
 }
 
-/// Ready once the sender has been silent for longer than the patience.
-fn silent(patience: Option<Duration>, silence: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> Poll<()> {
+/// A piece has come.
+fn moved(silence: &mut Option<Pin<Box<Sleep>>>, progress: Option<&Progress>) {
+    *silence = None;
+    if let Some(progress) = progress {
+        progress.moves();
+    }
+}
+
+/// Ready once the sender has been silent for longer than the patience, and the other direction as well.
+fn silent(
+    patience: Option<Duration>,
+    silence: &mut Option<Pin<Box<Sleep>>>,
+    progress: Option<&Progress>,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
     let Some(patience) = patience else { return Poll::Pending };
-    silence.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience))).as_mut().poll(cx)
+    let silence = silence.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+    loop {
+        ready!(silence.as_mut().poll(cx));
+        let until = progress.map(|progress| progress.moved() + patience);
+        match until.filter(|&until| until > Instant::now()) {
+            Some(until) => silence.as_mut().reset(until),
+            None => return Poll::Ready(()),
+        }
+    }
 }
 
 /// Takes a frame's size off the bound.

@@ -112,7 +112,7 @@ impl Core {
     fn stage(&self, stage: &Arc<live::Stage>) -> Rc<CoreStage> {
         Rc::new(CoreStage {
             meters: self.observer.stage(stage),
-            pools: stage.routes.iter().map(|route| self.upstream.pool_of(route)).collect(),
+            pools: stage.routes.iter().map(|route| self.upstream.pool_of(route).ok().flatten()).collect(),
             canary: stage.canary.as_ref().map(|canary| self.stage(&canary.stage)),
             live: Arc::clone(stage),
         })

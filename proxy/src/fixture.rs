@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bundle::integration::{Backend, BackendTarget, Integration, IntegrationResponse, Mock, RequestMapping, Scheme};
 use bundle::route::{Action, Route, Verb};
@@ -32,15 +32,16 @@ impl LocalCertificates for NoCertificates {
     }
 }
 
-/// A core that serves these bundles, and what of them it cannot.
-pub(crate) fn core(set: &BundleSet) -> (Rc<Core>, Vec<Broken>) {
+/// What a core without a front is started with.
+pub(crate) fn options() -> Options {
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-    let options = Options {
+    Options {
         https: nowhere,
         plain: false,
         http: None,
         admin: None,
         workers: 1,
+        max_connections: Options::MAX_CONNECTIONS,
         access_log: false,
         timeouts: Timeouts::default(),
         certificates: Arc::new(NoCertificates),
@@ -49,12 +50,16 @@ pub(crate) fn core(set: &BundleSet) -> (Rc<Core>, Vec<Broken>) {
         egress: Default::default(),
         trusted_hops: 0,
         lends_aws_credentials: Default::default(),
-    };
+    }
+}
+
+/// A core that serves these bundles, and what of them it cannot.
+pub(crate) fn core(set: &BundleSet) -> (Rc<Core>, Vec<Broken>) {
     let (live, broken) = Live::parse(set, &Live::default());
     let shared = Arc::new(Shared::default());
     shared.live.store(Arc::new(live));
     shared.generation.fetch_add(1, Ordering::Release);
-    (Core::new(0, Arc::new(options), shared).expect("the system has randomness"), broken)
+    (Core::new(0, Arc::new(options()), shared).expect("the system has randomness"), broken)
 }
 
 pub(crate) fn key(name: &str) -> StageKey {
@@ -234,6 +239,12 @@ pub(crate) fn read(response: Response<Body>) -> (u16, http::HeaderMap, String) {
     let (parts, body) = response.into_parts();
     let body = run(body.collect(1 << 20)).expect("a body");
     (parts.status.as_u16(), parts.headers, String::from_utf8(body.to_vec()).expect("text"))
+}
+
+/// How long this thread has worked: a busy machine makes it no longer.
+pub(crate) fn worked() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
 /// Runs a future on a runtime of its own.

@@ -105,6 +105,7 @@ fn options(arguments: &Arguments, endpoints: &Arc<Endpoints>) -> anyhow::Result<
         http,
         admin: Some(arguments.admin.unwrap_or(admin)),
         workers: arguments.workers.map_or(cores, |workers| usize::from(workers.get())),
+        max_connections: arguments.max_connections.get(),
         access_log: arguments.access_log,
         timeouts: Timeouts::default(),
         certificates: Arc::new(certificate::SelfSigned::new()?),

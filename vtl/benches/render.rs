@@ -1,14 +1,15 @@
-//! How long renderings take: `cargo bench -p stagegate-vtl`. Prints the median of many; the bound to keep is
-//! 30 µs for a template of 1 KiB over a body of 4 KiB. Reading the body with `serde_json` is there to tell a
-//! slow or busy machine from slow code.
+//! How long renderings take: `cargo bench -p stagegate-vtl`, with a word of its name for a single one. The bound to keep
+//! is 30 µs for a template of 1 KiB over a body of 4 KiB, of which each rendering reads the body anew. Reading the body
+//! with `serde_json` is there to tell a slow or busy machine from slow code.
+#![allow(missing_docs, reason = "criterion's macros make functions without any")]
 
 use std::hint::black_box;
-use std::time::Instant;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use vtl::{Input, Limits, Overrides, Scope, Template, Text, Value};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
-use vtl::{Input, Limits, Overrides, Scope, Template, Text, Value};
 
 /// In the manner of real request templates: fields, a loop, escapes, parameters, overrides.
 const TEMPLATE: &str = r##"#set($root = $input.path('$'))
@@ -93,50 +94,26 @@ fn scope(body: &str) -> Scope<'_> {
     }
 }
 
-fn median(what: &str, mut run: impl FnMut()) {
-    // As with other benches, a word on the command line selects: `cargo bench -p stagegate-vtl -- fields`.
-    if std::env::args().skip(1).any(|word| !word.starts_with('-') && !what.contains(&word)) {
-        return;
+fn bench(criterion: &mut Criterion) {
+    let body = body();
+    let fields = fields();
+    let parse = |name, source: &str| Template::parse(name, source).expect("a template of this bench is well-formed");
+    let (looped, fields) = (parse("loop", TEMPLATE), parse("fields", &fields));
+    let limits = Limits::default();
+    criterion.bench_function("scope alone", |bencher| bencher.iter(|| black_box(scope(&body)).context));
+    criterion.bench_function("scope and body as JSON", |bencher| {
+        bencher.iter(|| scope(&body).input.document().is_ok());
+    });
+    criterion.bench_function("body with serde_json, to compare", |bencher| {
+        bencher.iter(|| serde_json::from_str::<serde_json::Value>(&body).is_ok());
+    });
+    for (name, template) in [("render fields", &fields), ("render a loop over all of the body", &looped)] {
+        criterion.bench_function(name, |bencher| {
+            bencher.iter(|| template.render(&mut scope(&body), &limits).expect("the bench renders"));
+        });
     }
-    let mut times: Vec<f64> = (0..200)
-        .map(|_| {
-            let start = Instant::now();
-            for _ in 0..20 {
-                run();
-            }
-            start.elapsed().as_secs_f64() / 20.0 * 1e6
-        })
-        .collect();
-    times.sort_by(f64::total_cmp);
-    println!("{what}: median {:.1} µs, least {:.1} µs", times[times.len() / 2], times[0]);
+    criterion.bench_function("parse a template", |bencher| bencher.iter(|| Template::parse("bench", TEMPLATE).is_ok()));
 }
 
-fn main() {
-    let body = body();
-    let template = Template::parse("bench", TEMPLATE).expect("the template of this bench is well-formed");
-    let limits = Limits::default();
-    let render = || template.render(&mut scope(&body), &limits).expect("the bench renders");
-    println!("template {} bytes, body {} bytes, output {} bytes", TEMPLATE.len(), body.len(), render().len());
-    median("scope alone", || {
-        black_box(scope(&body));
-    });
-    median("scope and body as JSON", || {
-        let scope = scope(&body);
-        black_box(scope.input.document().is_ok());
-    });
-    median("body with serde_json, to compare", || {
-        black_box(serde_json::from_str::<serde_json::Value>(&body).is_ok());
-    });
-    let fields = fields();
-    println!("template of fields {} bytes", fields.len());
-    let fields = Template::parse("fields", &fields).expect("the template of this bench is well-formed");
-    median("render, fields", || {
-        black_box(fields.render(&mut scope(&body), &limits).is_ok());
-    });
-    median("render, loop over all of the body", || {
-        black_box(render());
-    });
-    median("parse template", || {
-        black_box(Template::parse("bench", TEMPLATE).is_ok());
-    });
-}
+criterion_group!(benches, bench);
+criterion_main!(benches);

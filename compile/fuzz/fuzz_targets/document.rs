@@ -38,6 +38,7 @@ fn compile(document: serde_json::Value) -> compile::Unit {
         canary: Default::default(),
         certificates: Default::default(),
         client_cas: Default::default(),
+        grants: Default::default(),
         access_key: None,
         account_id: "123456789012".to_owned(),
         region: "eu-west-1".to_owned(),

@@ -28,8 +28,12 @@ pub(super) struct Facts {
 enum Keys {
     /// Words of OpenAPI, in an object at this place.
     Words(Place),
-    /// Names that the author chose, of objects at this place.
+    /// Paths, and extensions among them.
+    Paths,
+    /// Names that the author chose, of objects at this place. One that is a guard's was meant as the guard.
     Names(Place),
+    /// Names of data, which may be any.
+    Members,
     /// Anything: an extension's content.
     Content,
 }
@@ -89,14 +93,24 @@ impl Sweep<'_, '_> {
         }
         let place = match keys {
             // Extensions among the paths: other vendors' say nothing to us, and none of Amazon's belongs there.
-            Keys::Names(Place::PathItem) if key.starts_with("x-") || is_amazon(key) => {
+            Keys::Paths if key.starts_with("x-") || is_amazon(key) => {
                 if is_amazon(key) {
                     self.extension(key, Place::Other);
                 }
                 return;
             }
-            Keys::Names(place) => return self.value(value, Keys::Words(place), depth + 1),
+            Keys::Paths => return self.value(value, Keys::Words(Place::PathItem), depth + 1),
+            Keys::Names(place) => {
+                if is_guard(key) {
+                    return self.extension(key, Place::Other);
+                }
+                return self.value(value, Keys::Words(place), depth + 1);
+            }
+            Keys::Members => return self.value(value, Keys::Words(Place::Other), depth + 1),
             Keys::Content => {
+                if is_guard(key) {
+                    self.extension(key, Place::Other);
+                }
                 self.facts.http_api |= key == "payloadFormatVersion" && is_version_2(value);
                 return self.value(value, keys, depth + 1);
             }
@@ -159,9 +173,7 @@ impl Sweep<'_, '_> {
     }
 
     fn extension(&mut self, key: &str, place: Place) {
-        if GUARDS.contains(&key.to_ascii_lowercase().as_str())
-            && !EXTENSIONS.iter().any(|(name, places)| *name == key && places.contains(&place))
-        {
+        if is_guard(key) && !EXTENSIONS.iter().any(|(name, places)| *name == key && places.contains(&place)) {
             let text = format!("`{key}` is not read in this place: it would keep nobody out");
             self.findings.document(Severity::Error, Reason::UnknownExtension, &self.pointer, text);
             return;
@@ -180,10 +192,14 @@ fn is_amazon(key: &str) -> bool {
     key.get(..9).is_some_and(|start| start.eq_ignore_ascii_case("x-amazon-"))
 }
 
+fn is_guard(key: &str) -> bool {
+    GUARDS.iter().any(|guard| guard.eq_ignore_ascii_case(key))
+}
+
 /// What a field's value holds.
 fn below(key: &str, place: Place) -> Keys {
     match (place, key) {
-        (Place::Root, "paths") => Keys::Names(Place::PathItem),
+        (Place::Root, "paths") => Keys::Paths,
         (Place::Root, "components") => Keys::Words(Place::Components),
         (Place::Root, "securityDefinitions") | (Place::Components, "securitySchemes") => {
             Keys::Names(Place::SecurityScheme)
@@ -194,10 +210,14 @@ fn below(key: &str, place: Place) -> Keys {
         (Place::PathItem, verb) if VERBS.contains(&verb) => Keys::Words(Place::Operation),
         (
             _,
-            "properties" | "patternProperties" | "definitions" | "$defs" | "schemas" | "responses" | "headers"
-            | "parameters" | "requestBodies" | "links" | "callbacks" | "webhooks" | "content" | "variables"
-            | "dependentSchemas" | "mapping" | "scopes",
+            "definitions" | "$defs" | "schemas" | "responses" | "parameters" | "requestBodies" | "links" | "callbacks"
+            | "webhooks",
         ) => Keys::Names(Place::Other),
+        (
+            _,
+            "properties" | "patternProperties" | "dependentSchemas" | "headers" | "content" | "variables" | "mapping"
+            | "scopes",
+        ) => Keys::Members,
         _ => Keys::Words(Place::Other),
     }
 }

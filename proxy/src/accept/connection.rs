@@ -49,8 +49,12 @@ const PARTING_LOOK: Duration = Duration::from_millis(250);
 /// How long a client that is refused below HTTP may take to read why.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Serves a connection in a task of this core.
+/// Serves a connection in a task of this core; closes it instead if the core has its share of those that may be open.
 pub fn spawn(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, way: Way) {
+    let options = &worker.core.options;
+    if worker.connections.open() >= options.max_connections.div_ceil(options.workers.max(1)) {
+        return worker.core.observer.turned_away();
+    }
     let activity = Activity::new(Arc::clone(&worker.clock), worker.age());
     let place = Rc::new(worker.connections.add(activity));
     let worker = Rc::clone(worker);

@@ -72,6 +72,6 @@ fn it_stops_although_a_client_stays() {
     assert_eq!(ask(&admin, "GET", "/healthz").0, 200);
     let started = Instant::now();
     admin.stop();
-    assert!(started.elapsed() < PATIENCE + Duration::from_secs(4));
+    assert!(started.elapsed() < PATIENCE + Duration::from_secs(20));
     assert!(TcpStream::connect(address).is_err());
 }

@@ -29,10 +29,9 @@ use crate::rejection::Rejection;
 pub async fn forward(
     core: &Rc<Core>,
     exchange: &mut Exchange,
-    pool: Option<&Rc<Pool>>,
+    pool: &Rc<Pool>,
     backend: &Backend,
 ) -> Result<Response<Body>, Rejection> {
-    let pool = pool.ok_or_else(|| Rejection::Configuration("the backend's address is not valid".into()))?;
     if let Some(upgrade) = exchange.upgrade.take() {
         return Box::pin(tunnel::open(core, exchange, pool, backend, upgrade)).await;
     }

@@ -23,7 +23,7 @@ pub struct Call<'a> {
     pub method: Method,
     /// Until the answer's head.
     pub timeout: Duration,
-    /// Longest silence within a body, either way.
+    /// Longest silence of an answer, and of an upload that is on its way at the same time.
     pub idle: Duration,
     /// Largest request body; `None` for none. What says its length is refused by `parameters::within` before.
     pub max_body: Option<u64>,
@@ -55,6 +55,7 @@ pub async fn ask(
     } else {
         let (progress, watch) = Progress::new();
         body = body.watched(watch);
+        body.share(Rc::clone(&progress));
         Some(progress)
     };
     let repeatable = upload.is_none() && is_idempotent(&method);
@@ -77,7 +78,11 @@ pub async fn ask(
         Some(Err(rejection)) => return Err(to_blame(fault, rejection)),
     };
     exchange.record.integration_status = Some(response.status().as_u16());
-    response.body_mut().set_patience(idle);
+    let answer = response.body_mut();
+    answer.set_patience(idle);
+    if let Some(progress) = upload.filter(|upload| !upload.has_ended()) {
+        answer.share(progress);
+    }
     Ok(response)
 }
 

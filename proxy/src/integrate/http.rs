@@ -13,6 +13,7 @@ use crate::body::Body;
 use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::integrate::call::{Call, Head, ask};
+use crate::integrate::configured;
 use crate::integrate::custom::{prepare, respond};
 use crate::integrate::mapping::document::{Document, NotJson};
 use crate::integrate::mapping::headers::{proxied, proxied_to_client};
@@ -116,17 +117,16 @@ async fn document_if(wants: Wants, exchange: &mut Exchange) -> Result<Option<Doc
     document.map(Some).map_err(|NotJson| Rejection::InvalidJsonBody)
 }
 
-/// The pool known at load, or the one of a host that the request names.
+/// The configured pool, or the one of a host that the request names.
 fn pool_for(
     core: &Core,
     known: Option<&Rc<Pool>>,
     endpoint: &Endpoint,
     values: &Values<'_>,
 ) -> Result<Rc<Pool>, Rejection> {
-    match (known, &endpoint.uri.origin) {
-        (Some(pool), _) => Ok(Rc::clone(pool)),
-        (None, Origin::Fixed(destination)) => core.upstream.pool(destination),
-        (None, Origin::Rendered { scheme, authority, verification }) => {
+    match &endpoint.uri.origin {
+        Origin::Fixed(_) => configured(known).cloned(),
+        Origin::Rendered { scheme, authority, verification } => {
             core.upstream.pool_of_request(&destination(scheme, authority, verification, values)?)
         }
     }

@@ -39,7 +39,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub async fn proxy(
     core: &Rc<Core>,
     exchange: &mut Exchange,
-    pool: Option<&Rc<Pool>>,
+    pool: &Rc<Pool>,
     proxy: &LambdaProxy,
 ) -> Result<Response<Body>, Rejection> {
     let LambdaProxy { function, payload, stream } = proxy;
@@ -72,7 +72,7 @@ pub async fn proxy(
 pub async fn map(
     core: &Rc<Core>,
     exchange: &mut Exchange,
-    pool: Option<&Rc<Pool>>,
+    pool: &Rc<Pool>,
     lambda: &Lambda,
 ) -> Result<Response<Body>, Rejection> {
     let Lambda { function, custom } = lambda;

@@ -84,31 +84,34 @@ impl Upstream {
         }
     }
 
-    /// The pool of a route's backend, where that is known at load.
-    pub fn pool_of(&self, route: &Route) -> Option<Rc<Pool>> {
+    /// The pool of a route's backend; `None` if it has none, or one that each request names.
+    ///
+    /// # Errors
+    /// When the core knows too many endpoints, or the backend's address is none.
+    pub fn pool_of(&self, route: &Route) -> Result<Option<Rc<Pool>>, Rejection> {
         let destination = match &route.action {
-            Action::Refuse(_) | Action::Mock(_) => return None,
-            Action::Http(http) => http.endpoint.uri.destination()?.clone(),
-            Action::HttpProxy(http) => http.endpoint.uri.destination()?.clone(),
-            Action::Backend(backend) => self.destination(&backend.target)?,
-            Action::LambdaProxy(lambda) => self.of_function(&lambda.function)?,
-            Action::Lambda(lambda) => self.of_function(&lambda.function)?,
-            Action::AwsService(service) => service.destination.clone(),
-            Action::AwsAction(action) => action.destination.clone(),
+            Action::Refuse(_) | Action::Mock(_) => None,
+            Action::Http(http) => http.endpoint.uri.destination().cloned(),
+            Action::HttpProxy(http) => http.endpoint.uri.destination().cloned(),
+            Action::Backend(backend) => Some(self.destination(&backend.target)?),
+            Action::LambdaProxy(lambda) => Some(self.of_function(&lambda.function)?),
+            Action::Lambda(lambda) => Some(self.of_function(&lambda.function)?),
+            Action::AwsService(service) => Some(service.destination.clone()),
+            Action::AwsAction(action) => Some(action.destination.clone()),
         };
-        self.pool(&destination).ok()
+        destination.map(|destination| self.pool(&destination)).transpose()
     }
 
-    fn of_function(&self, function: &Function) -> Option<Destination> {
+    fn of_function(&self, function: &Function) -> Result<Destination, Rejection> {
         match &function.callee {
             Callee::Stage(target) => self.destination(target),
-            Callee::Amazon { endpoint, .. } => Some(endpoint.destination.clone()),
+            Callee::Amazon { endpoint, .. } => Ok(endpoint.destination.clone()),
         }
     }
 
-    fn destination(&self, target: &Target) -> Option<Destination> {
+    fn destination(&self, target: &Target) -> Result<Destination, Rejection> {
         match target {
-            Target::Url(destination) => Some(destination.clone()),
+            Target::Url(destination) => Ok(destination.clone()),
             Target::Service { namespace, name, port, scheme } => self.service(namespace, name, *port, *scheme),
         }
     }
@@ -147,7 +150,7 @@ impl Upstream {
     }
 
     /// Where a Service is: where the options say, else where the cluster's DNS does.
-    fn service(&self, namespace: &str, name: &str, port: u16, scheme: Scheme) -> Option<Destination> {
+    fn service(&self, namespace: &str, name: &str, port: u16, scheme: Scheme) -> Result<Destination, Rejection> {
         let scheme = match scheme {
             Scheme::Http => "http",
             Scheme::Https => "https",
@@ -162,8 +165,7 @@ impl Upstream {
             }
         };
         let parsed = Destination::parse(scheme, &authority, Verification::default(), true);
-        let parsed = parsed.map(|destination| destination.reached(reach));
-        parsed.inspect_err(|error| tracing::warn!(%namespace, %name, %error, "a Service cannot be reached")).ok()
+        parsed.map(|destination| destination.reached(reach)).map_err(Rejection::Configuration)
     }
 
     /// A place for one request, and whether its connection has served others before.

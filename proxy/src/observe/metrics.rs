@@ -47,6 +47,7 @@ pub struct CoreMeters {
     pub panics: Counter,
     pub log_dropped: Counter,
     pub accepted: Counter,
+    pub turned_away: Counter,
     pub handshaking: Gauge,
     pub open: Gauge,
     pub handshake_failures: Counter,

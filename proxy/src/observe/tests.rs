@@ -72,6 +72,7 @@ fn core(access_log: AccessLog) -> Rc<Core> {
         http: None,
         admin: None,
         workers: 1,
+        max_connections: Options::MAX_CONNECTIONS,
         access_log: true,
         timeouts: Default::default(),
         certificates: Arc::new(NoCertificates),
@@ -371,6 +372,36 @@ async fn connections_and_panics() {
     ] {
         assert!(text().contains(row), "{row} is not in\n{}", text());
     }
+}
+
+/// Breaks when the body it is attached to is read.
+struct Breaks;
+
+impl crate::body::Watch for Breaks {
+    fn data(&mut self, _bytes: usize) {
+        panic!("a test breaks on purpose");
+    }
+
+    fn end(&mut self) {}
+}
+
+#[test]
+fn a_panic_is_its_requests_500_and_nobody_elses() {
+    use crate::fixture::{core, default_host, mock_of, request, route, serve, set, stage};
+    let reads = mock_of("#set($body = $input.body){\"statusCode\": 200}", &[(None, "fine")]);
+    let reads = route("POST /a", bundle::route::Action::Serve(Box::new(bundle::integration::Integration::Mock(reads))));
+    let (core, _) = core(&set(vec![stage("prod", &[reads])], vec![default_host("example.com", &["prod"])]));
+    let ask = |body| {
+        let mut exchange = request("POST", "/prod/a", &[]);
+        exchange.body = body;
+        let (status, _, text) = serve(&core, exchange);
+        (status, text)
+    };
+    let breaks = Body::full("x").encoded(crate::compression::Coding::Gzip).watched(Box::new(Breaks));
+    assert_eq!(ask(breaks), (500, r#"{"message":"Internal server error"}"#.to_owned()));
+    let text = String::from_utf8(core.shared.metrics.text()).unwrap();
+    assert!(text.contains("stagegate_panics_total 1\n"), "{text}");
+    assert_eq!(ask(Body::full("x")), (200, "fine".to_owned()));
 }
 
 #[tokio::test]

@@ -70,6 +70,7 @@ fn options(https: SocketAddr, timeouts: Timeouts, certificates: Certificates) ->
         http: None,
         admin: None,
         workers: 2,
+        max_connections: Options::MAX_CONNECTIONS,
         access_log: false,
         timeouts,
         certificates: Arc::new(certificates),

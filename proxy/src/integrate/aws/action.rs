@@ -35,10 +35,10 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub async fn invoke(
     core: &Rc<Core>,
     exchange: &mut Exchange,
-    pool: Option<&Rc<Pool>>,
+    pool: &Rc<Pool>,
     action: &Action,
 ) -> Result<Response<Body>, Rejection> {
-    let Action { subtype, destination, base, signing_name, region, role, timeout, parameters: _, wants, changes } =
+    let Action { subtype, destination: _, base, signing_name, region, role, timeout, parameters: _, wants, changes } =
         action;
     let document = match wants {
         Wants::Nothing => None,
@@ -64,15 +64,11 @@ pub async fn invoke(
     };
     let path: PathAndQuery =
         path.parse().map_err(|_| Rejection::Configuration("the path of the action is not valid".into()))?;
-    let pool = match pool {
-        Some(pool) => Rc::clone(pool),
-        None => core.upstream.pool(destination)?,
-    };
     let id = trace::trace_id(core, exchange);
     headers.insert(&TRACE_ID, id.clone());
     let scope = Scope { service: signing_name, region };
     let role = role.as_deref();
-    let call = SignedCall { pool: &pool, scope, role, method, path, headers, body, timeout: *timeout };
+    let call = SignedCall { pool, scope, role, method, path, headers, body, timeout: *timeout };
     let stage = exchange.routed.as_ref().map(|routed| Rc::clone(&routed.stage)).ok_or(Rejection::NoSuchStage)?;
     let mut response = send(core, exchange, &stage.live.aws, call).await?;
     proxied_to_client(response.headers_mut());

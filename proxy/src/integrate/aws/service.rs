@@ -28,16 +28,12 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub async fn invoke(
     core: &Rc<Core>,
     exchange: &mut Exchange,
-    pool: Option<&Rc<Pool>>,
+    pool: &Rc<Pool>,
     service: &Service,
 ) -> Result<Response<Body>, Rejection> {
-    let Service { destination, uri, method, signing_name, region, role, timeout, headers, custom } = service;
+    let Service { destination: _, uri, method, signing_name, region, role, timeout, headers, custom } = service;
     let mut mapped = prepare(exchange, custom).await?;
     let body = mapped.collect().await?;
-    let pool = match pool {
-        Some(pool) => Rc::clone(pool),
-        None => core.upstream.pool(destination)?,
-    };
     let id = trace::trace_id(core, exchange);
     let values = mapped.values(exchange);
     let mut headers = headers.clone();
@@ -48,7 +44,7 @@ pub async fn invoke(
     headers.insert(&TRACE_ID, id.clone());
     set_headers(&custom.parameters, &values, &mut headers)?;
     let call = SignedCall {
-        pool: &pool,
+        pool,
         scope: Scope { service: signing_name, region },
         role: role.as_deref(),
         method: method.clone().unwrap_or_else(|| exchange.method.clone()),

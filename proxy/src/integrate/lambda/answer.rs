@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, Visitor};
 
 use crate::body::Body;
 use crate::exchange::Exchange;
@@ -198,7 +198,8 @@ fn add(headers: &mut HeaderMap, name: &str, value: Option<Cow<'_, str>>) -> Resu
 struct Status(StatusCode);
 
 /// A text, borrowed where it has no escapes.
-struct Text<'a>(Cow<'a, str>);
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// A text, a number or a boolean as text; `None` for `null`.
 struct Scalar<'a>(Option<Cow<'a, str>>);
@@ -242,28 +243,6 @@ impl<'de> Deserialize<'de> for Status {
             }
         }
         deserializer.deserialize_any(Read)
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Read;
-        impl<'de> Visitor<'de> for Read {
-            type Value = Text<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text")
-            }
-
-            fn visit_borrowed_str<E: serde::de::Error>(self, text: &'de str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(Read)
     }
 }
 
@@ -348,10 +327,6 @@ impl<'de> Deserialize<'de> for HasStatus {
                     map.next_value::<serde::de::IgnoredAny>()?;
                 }
                 Ok(HasStatus(found))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<HasStatus, A::Error> {
-                Ok(HasStatus(false))
             }
         }
         deserializer.deserialize_map(Read)

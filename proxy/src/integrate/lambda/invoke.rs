@@ -77,7 +77,7 @@ pub struct Answer {
 pub async fn invoke(
     core: &Rc<Core>,
     exchange: &mut Exchange,
-    pool: Option<&Rc<Pool>>,
+    pool: &Rc<Pool>,
     function: &Function,
     invocation: Invocation,
 ) -> Result<Invoked, Rejection> {
@@ -88,7 +88,6 @@ pub async fn invoke(
         // The gateway takes larger bodies, so the client has done nothing wrong.
         return Err(Rejection::Configuration(format!("the event has {} bytes, more than {most}", event.len())));
     }
-    let pool = pool.ok_or_else(|| Rejection::Configuration("the function's address is not valid".to_owned()))?;
     let deadline = Instant::now() + function.timeout;
     let entered = tokio::time::timeout_at(deadline, core.gates.enter(&function.key)).await;
     let permit = entered.map_err(|_elapsed| Rejection::IntegrationTimeout)??;

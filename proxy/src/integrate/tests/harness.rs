@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri, Version};
 use bundle::integration::Integration;
 use bundle::mapping::{RequestTarget, Source};
-use bundle::{ApiIdentity, ApiKind, BundleSet, StageBundle, StageKey, Stamped};
-use rustls::sign::CertifiedKey;
+use bundle::{BundleSet, StageBundle, Stamped};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::LocalOptions;
@@ -22,10 +21,11 @@ use crate::body::Body;
 use crate::core::{Core, CoreStage};
 use crate::dispatch::path::CanonicalPath;
 use crate::exchange::{Client, Exchange, Record, Routed};
+pub(super) use crate::fixture::options;
+use crate::fixture::stage;
 use crate::integrate::integrate;
 use crate::integrate::upstream::{Upstream, tls::Clients};
 use crate::live::Live;
-use crate::options::LocalCertificates;
 use crate::rejection::Rejection;
 
 pub(super) fn run(test: impl Future<Output = ()>) {
@@ -34,33 +34,6 @@ pub(super) fn run(test: impl Future<Output = ()>) {
     runtime.block_on(async {
         tokio::time::timeout(Duration::from_secs(30), test).await.expect("the test ends in time");
     });
-}
-
-struct NoCertificates;
-
-impl LocalCertificates for NoCertificates {
-    fn certificate(&self, _name: Option<&str>) -> Option<Arc<CertifiedKey>> {
-        None
-    }
-}
-
-pub(super) fn options() -> Options {
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    Options {
-        https: any,
-        plain: false,
-        http: None,
-        admin: None,
-        workers: 1,
-        access_log: false,
-        timeouts: Default::default(),
-        certificates: Arc::new(NoCertificates),
-        services: BTreeMap::new(),
-        endpoints: Default::default(),
-        egress: Default::default(),
-        trusted_hops: 0,
-        lends_aws_credentials: Default::default(),
-    }
 }
 
 pub(super) fn core() -> Rc<Core> {
@@ -74,25 +47,10 @@ pub(super) fn core_with(options: Options, tls: Arc<Clients>) -> Rc<Core> {
     core
 }
 
+/// A stage without routes, with the variable `part`.
 pub(super) fn stage_bundle() -> StageBundle {
-    StageBundle {
-        key: StageKey { namespace: "default".into(), name: "kit".into() },
-        api: ApiIdentity { name: "kit".into(), id: "abcdefghij".into(), kind: ApiKind::Rest },
-        stage_name: "prod".into(),
-        deployment: 1,
-        account_id: "123456789012".into(),
-        region: "eu-west-1".into(),
-        variables: BTreeMap::from([("part".to_owned(), "value".to_owned())]),
-        routes: Vec::new(),
-        gateway_responses: BTreeMap::new(),
-        binary_media_types: Default::default(),
-        minimum_compression_size: None,
-        functions: Default::default(),
-        aws: Default::default(),
-        models: Default::default(),
-        cors: None,
-        canary: None,
-    }
+    let variables = BTreeMap::from([("part".to_owned(), "value".to_owned())]);
+    StageBundle { variables, ..stage("prod", &[]) }
 }
 
 pub(super) fn endpoint(uri: &str) -> bundle::integration::Endpoint {
@@ -176,7 +134,7 @@ impl Served {
         let live = Arc::clone(&live.stages[0]);
         let stage = Rc::new(CoreStage {
             meters: core.observer.stage(&live),
-            pools: live.routes.iter().map(|route| core.upstream.pool_of(route)).collect(),
+            pools: live.routes.iter().map(|route| core.upstream.pool_of(route).ok().flatten()).collect(),
             live,
             canary: None,
         });

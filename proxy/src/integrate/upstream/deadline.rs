@@ -67,20 +67,35 @@ impl Drop for Timer<'_> {
     }
 }
 
-/// How an upload comes on.
+/// How a call comes on: its upload, and its answer while that is on its way too.
 #[derive(Debug)]
 pub struct Progress {
     moved: Cell<Instant>,
     ended: Cell<bool>,
 }
 
-/// Attached to a request's body: tells [`Progress`].
+/// Attached to a request's body: tells [`Progress`] of its end.
 pub struct UploadWatch(Rc<Progress>);
 
 impl Progress {
     pub fn new() -> (Rc<Self>, Box<UploadWatch>) {
         let progress = Rc::new(Self { moved: Cell::new(Instant::now()), ended: Cell::new(false) });
         (Rc::clone(&progress), Box::new(UploadWatch(progress)))
+    }
+
+    /// A piece has gone by, either way.
+    pub fn moves(&self) {
+        self.moved.set(Instant::now());
+    }
+
+    /// When something moved last; the end of the upload is a move too.
+    pub fn moved(&self) -> Instant {
+        self.moved.get()
+    }
+
+    /// Whether the upload has ended.
+    pub fn has_ended(&self) -> bool {
+        self.ended.get()
     }
 
     /// Until when to wait on: `limit` after the end of the upload, or `idle` after its latest piece.
@@ -90,13 +105,12 @@ impl Progress {
 }
 
 impl Watch for UploadWatch {
-    fn data(&mut self, _bytes: usize) {
-        self.0.moved.set(Instant::now());
-    }
+    /// The body says by itself what moves.
+    fn data(&mut self, _bytes: usize) {}
 
     fn end(&mut self) {
         if !self.0.ended.replace(true) {
-            self.0.moved.set(Instant::now());
+            self.0.moves();
         }
     }
 }
@@ -159,15 +173,15 @@ mod tests {
     async fn a_timer_that_is_used_again_keeps_the_time() {
         let timers = Timers::default();
         let soon = || tokio::time::sleep(Duration::from_millis(1));
-        // Put off, brought forward, after it has rung unheard, and after it has rung.
-        for (limit, pause) in [(200, 0), (40, 0), (60, 0), (20, 50), (40, 0), (80, 100), (30, 0)] {
-            let limit = Duration::from_millis(limit);
-            assert_eq!(in_time(&timers, from_now(limit), limit, None, pin!(soon())).await, Some(()));
-            tokio::time::sleep(Duration::from_millis(pause)).await;
+        // Brought forward, put off, after it has rung unheard, and after it has rung.
+        for (unused, limit, pause) in [(60_000, 40, 0), (20, 60, 50), (60_000, 80, 100), (20, 30, 0)] {
+            let [unused, limit, pause] = [unused, limit, pause].map(Duration::from_millis);
+            assert_eq!(in_time(&timers, from_now(unused), unused, None, pin!(soon())).await, Some(()));
+            tokio::time::sleep(pause).await;
             let began = Instant::now();
             assert_eq!(in_time(&timers, from_now(limit), limit, None, pin!(std::future::pending::<()>())).await, None);
             let took = began.elapsed();
-            assert!(limit <= took && took < limit + Duration::from_millis(100), "{took:?} instead of {limit:?}");
+            assert!(limit <= took && took < Duration::from_secs(30), "{took:?} instead of {limit:?}");
         }
         assert_eq!(timers.0.borrow().len(), 1);
     }
@@ -179,7 +193,7 @@ mod tests {
         let upload = async {
             for _ in 0..6 {
                 tokio::time::sleep(LIMIT / 2).await;
-                watch.data(1);
+                progress.moves();
             }
             watch.end();
             std::future::pending::<()>().await;

@@ -7,8 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{LookupIpStrategy, ResolveHosts};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::{ResolverBuilder, TokioResolver};
 use tokio::sync::Notify;
 
 /// Names remembered; beyond it, all are forgotten, which only costs asking again.
@@ -106,8 +107,12 @@ impl Names {
     }
 }
 
+/// Asks whom the system asks.
 fn build() -> Result<TokioResolver, String> {
-    let mut builder = TokioResolver::builder_tokio().map_err(|error| error.to_string())?;
+    finish(TokioResolver::builder_tokio().map_err(|error| error.to_string())?)
+}
+
+fn finish(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> Result<TokioResolver, String> {
     let options = builder.options_mut();
     options.use_hosts_file = ResolveHosts::Always;
     options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
@@ -126,7 +131,53 @@ fn without_dns(host: &str) -> Option<Rc<[IpAddr]>> {
 
 #[cfg(test)]
 mod tests {
+    use hickory_resolver::config::{NameServerConfig, ResolverConfig};
+    use tokio::net::UdpSocket;
+
     use super::*;
+
+    /// Answers every question for an address with `10.0.0.x`, good for a second.
+    async fn serve(socket: UdpSocket, last: Rc<Cell<u8>>) {
+        let mut question = [0; 512];
+        loop {
+            let (length, from) = socket.recv_from(&mut question).await.unwrap();
+            let labels = question[12..length].iter().position(|&byte| byte == 0).unwrap();
+            let end = 12 + labels + 5;
+            let is_ipv4 = question[end - 4..end - 2] == [0, 1];
+            let mut answer = question[..2].to_vec();
+            answer.extend([0x81, 0x80, 0, 1, 0, u8::from(is_ipv4), 0, 0, 0, 0]);
+            answer.extend(&question[12..end]);
+            if is_ipv4 {
+                answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4, 10, 0, 0, last.get()]);
+            }
+            socket.send_to(&answer, from).await.unwrap();
+        }
+    }
+
+    #[test]
+    fn a_name_is_asked_for_again_when_its_time_is_over() {
+        let local = tokio::runtime::LocalOptions::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(local).unwrap();
+        runtime.block_on(async {
+            let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            let mut server = NameServerConfig::udp(Ipv4Addr::LOCALHOST.into());
+            server.connections[0].port = socket.local_addr().unwrap().port();
+            let config = ResolverConfig::from_name_servers(vec![server]);
+            let resolver = finish(TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()));
+            let names = Rc::new(Names { resolver: OnceCell::from(resolver), known: RefCell::default() });
+            let last = Rc::new(Cell::new(1));
+            tokio::task::spawn_local(serve(socket, Rc::clone(&last)));
+            let address = |last| IpAddr::from([10, 0, 0, last]);
+            assert_eq!(*names.resolve("back.test").await.unwrap(), [address(1)]);
+            last.set(2);
+            let moved = async {
+                while *names.resolve("back.test").await.unwrap() != [address(2)] {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(20), moved).await.expect("the new address is found");
+        });
+    }
 
     #[test]
     fn literals_and_this_host_need_no_dns() {

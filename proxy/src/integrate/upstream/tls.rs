@@ -52,7 +52,7 @@ impl Clients {
             return Ok(Arc::clone(config));
         }
         let verifier: Arc<dyn ServerCertVerifier> = if skip_issuer {
-            Arc::new(AnyIssuer { provider: Arc::clone(&self.provider) })
+            Arc::new(Rootless { provider: Arc::clone(&self.provider), trusts: Trusts::AnyIssuer })
         } else {
             Arc::clone(self.verifier.get_or_init(|| platform(&self.provider)))
         };
@@ -73,70 +73,32 @@ fn platform(provider: &Arc<CryptoProvider>) -> Arc<dyn ServerCertVerifier> {
         Ok(verifier) => Arc::new(verifier),
         Err(error) => {
             tracing::warn!(%error, "no root certificates: backends over TLS cannot be verified");
-            Arc::new(NoRoots { provider: Arc::clone(provider), store: RootCertStore::empty() })
+            Arc::new(Rootless { provider: Arc::clone(provider), trusts: Trusts::Nobody })
         }
     }
 }
 
-/// Trusts nobody.
-struct NoRoots {
+/// What verifies without roots. The server's key signs the handshake in any case.
+struct Rootless {
     provider: Arc<CryptoProvider>,
-    store: RootCertStore,
+    trusts: Trusts,
 }
 
-/// Takes a certificate of any issuer if it is for the right name and its key signs the handshake.
-struct AnyIssuer {
-    provider: Arc<CryptoProvider>,
+/// Whose certificates are taken.
+#[derive(Clone, Copy, Debug)]
+enum Trusts {
+    Nobody,
+    /// Any issuer's, if they are for the right name.
+    AnyIssuer,
 }
 
-impl fmt::Debug for NoRoots {
+impl fmt::Debug for Rootless {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "NoRoots({})", self.store.len())
+        write!(f, "Rootless({:?})", self.trusts)
     }
 }
 
-impl fmt::Debug for AnyIssuer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AnyIssuer")
-    }
-}
-
-impl ServerCertVerifier for NoRoots {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Err(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer))
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-impl ServerCertVerifier for AnyIssuer {
+impl ServerCertVerifier for Rootless {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -145,7 +107,10 @@ impl ServerCertVerifier for AnyIssuer {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+        match self.trusts {
+            Trusts::Nobody => return Err(rustls::CertificateError::UnknownIssuer.into()),
+            Trusts::AnyIssuer => verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?,
+        }
         Ok(ServerCertVerified::assertion())
     }
 

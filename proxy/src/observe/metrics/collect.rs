@@ -106,7 +106,7 @@ fn routes(numbers: &Numbers) -> [Family; 4] {
 }
 
 /// Numbers of cores that belong to no route.
-fn cores(cores: &[Arc<CoreMeters>], numbers: &Numbers) -> [Family; 7] {
+fn cores(cores: &[Arc<CoreMeters>], numbers: &Numbers) -> [Family; 8] {
     let count = |read: fn(&CoreMeters) -> u64| cores.iter().map(|core| read(core)).sum::<u64>();
     let level = |read: fn(&CoreMeters) -> i64| cores.iter().map(|core| read(core)).sum::<i64>();
 
@@ -132,6 +132,12 @@ fn cores(cores: &[Arc<CoreMeters>], numbers: &Numbers) -> [Family; 7] {
     connections.level(["open"], level(|core| core.open.get()));
     let mut accepted = Family::counter("stagegate_connections_accepted_total", "Connections accepted.", &[]);
     accepted.count([], count(|core| core.accepted.get()));
+    let mut turned_away = Family::counter(
+        "stagegate_connections_refused_total",
+        "Connections closed at once, because as many as may be were open.",
+        &[],
+    );
+    turned_away.count([], count(|core| core.turned_away.get()));
     let mut failures = Family::counter(
         "stagegate_handshake_failures_total",
         "Connections that ended before their handshake was done.",
@@ -147,7 +153,7 @@ fn cores(cores: &[Arc<CoreMeters>], numbers: &Numbers) -> [Family; 7] {
     );
     let lost = lock(&numbers.log_lost).as_ref().map_or(0, |lost| lost.load(Ordering::Relaxed));
     dropped.count([], count(|core| core.log_dropped.get()) + lost);
-    [rejections, in_flight, connections, accepted, failures, panics, dropped]
+    [rejections, in_flight, connections, accepted, turned_away, failures, panics, dropped]
 }
 
 /// Numbers of the process.
