@@ -30,6 +30,8 @@ const POLL: Duration = Duration::from_secs(25);
 
 /// Polls that may wait at once: half of the connections, so that health and metrics are always told.
 pub const MAX_POLLS: usize = 32;
+/// How long `/readyz` waits for the first load, or for why there is none.
+const STARTING: Duration = Duration::from_millis(500);
 
 const ENDPOINTS: &str = "\
 /healthz  200 while the process is alive
@@ -118,6 +120,8 @@ fn router(shared: Arc<Shared>) -> Router {
 }
 
 async fn ready(State(shared): State<Arc<Shared>>) -> Response {
+    // Whoever asks as we start would rather hear what came of it. What is known is told at once.
+    drop(tokio::time::timeout(STARTING, shared.status.changed(0)).await);
     if shared.draining.load(Ordering::Relaxed) {
         shared.status.draining();
     }

@@ -9,8 +9,9 @@ use super::{mapping, template};
 use crate::finding::Reason;
 use crate::read::Node;
 
-/// Reads `responses`. Their keys are the patterns; they are tried in the order of the keys, whatever order the document
-/// or an API server gave them, and the default comes last.
+/// Reads `responses`. Their keys are the patterns, and the first that matches counts. The order of the document is lost in
+/// an API server, so they have one of their own: plain texts, which a pattern before them would make useless, then
+/// patterns in the order of the keys, then the default.
 pub(super) fn lower(integration: &Node<'_>, patterns: &Patterns, draft: &mut Draft<'_>) -> Vec<IntegrationResponse> {
     let Some(map) = integration.get("responses") else { return Vec::new() };
     if !map.value.is_object() {
@@ -36,8 +37,14 @@ pub(super) fn lower(integration: &Node<'_>, patterns: &Patterns, draft: &mut Dra
             None => default = Some(response),
         }
     }
+    responses.sort_by_key(|response| !response.selection_pattern.as_deref().is_some_and(is_plain));
     responses.extend(default);
     responses
+}
+
+/// Whether a pattern matches its own text only.
+fn is_plain(pattern: &str) -> bool {
+    pattern.chars().all(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_' | ':' | ',' | '\'' | '"'))
 }
 
 fn response(selection_pattern: Option<String>, node: &Node<'_>, draft: &mut Draft<'_>) -> Option<IntegrationResponse> {
