@@ -99,9 +99,15 @@ pub fn gap(feature: Feature) -> Option<&'static Gap> {
     GAPS.iter().find(|gap| gap.feature == feature)
 }
 
-/// Extensions that keep callers out: in a place where they are not read they are no mere oversight.
-pub(crate) const GUARDS: [&str; 3] =
-    ["x-amazon-apigateway-auth", "x-amazon-apigateway-authorizer", "x-amazon-apigateway-policy"];
+/// Extensions that keep callers out, or a method from being another route's: in a place where they are not read, or
+/// misspelt, they are no mere oversight.
+pub(crate) const GUARDS: [&str; 5] = [
+    "x-amazon-apigateway-any-method",
+    "x-amazon-apigateway-auth",
+    "x-amazon-apigateway-authorizer",
+    "x-amazon-apigateway-authtype",
+    "x-amazon-apigateway-policy",
+];
 
 /// Where an extension may stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

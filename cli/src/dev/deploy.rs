@@ -132,12 +132,11 @@ impl Reloader {
         let known = memo.get(&digest).or_else(|| self.units.get(&digest)).cloned();
         let unit = known.unwrap_or_else(|| Arc::new(compile::compile_stage(&inputs)));
         memo.insert(digest, Arc::clone(&unit));
-        // What does not compile is not served, so it is not what was live.
-        let (live, api) = match unit.compiled {
-            true => (live, Some(current.api.name.clone())),
-            false => (before.live, before.api.clone()),
+        // What does not compile is not served, so it is not what was live, and what was asked for is not done.
+        let record = match unit.compiled {
+            true => Record { live, api: Some(current.api.name.clone()), pin, handled_deploy },
+            false => before.clone(),
         };
-        let record = Record { live, api, pin, handled_deploy };
         if record != before
             && let Err(error) = self.deployments.set_record(&key, &record)
         {

@@ -50,7 +50,8 @@ pub(super) struct Context<'d> {
     pub(super) patterns: Patterns,
     pub(super) backend: Option<Result<Backend, Refusal>>,
     /// Set when the whole API is guarded by something that is not enforced.
-    policy: Option<Refusal>,
+    /// Why nothing of the document may be served.
+    refusal: Option<Refusal>,
 }
 
 impl Context<'_> {
@@ -92,7 +93,7 @@ pub(crate) fn lower(contract: &Contract, findings: &mut Findings) -> Option<Api>
         models: Models::new(&root),
         patterns: Patterns::default(),
         backend: backend::lower(contract, findings),
-        policy: policy(&root, findings),
+        refusal: policy(&root, findings).or(facts.lost),
     };
     let routes = routes(&root, &mut context, findings)?;
     Some(Api {
@@ -184,7 +185,9 @@ fn routes(root: &Node<'_>, context: &mut Context<'_>, findings: &mut Findings) -
 
 /// OpenAPI has `security` for a document and for an operation; below a path it would keep nobody out.
 fn check_item(item: &mut Prepared<'_>, findings: &mut Findings) {
-    if let Some(security) = item.node.get("security") {
+    // Its own, or that of the item it refers to.
+    let referred = item.node.clone().resolve();
+    if let Some(security) = item.node.get("security").or_else(|| referred?.get("security")) {
         let text = "a path has no `security` of its own: say it in its operations";
         findings.document(Severity::Error, Reason::Malformed, &security.pointer, text);
         item.refuse(Reason::Malformed, text);
@@ -218,7 +221,7 @@ fn lower_operation(
 ) -> Lowered {
     let mut draft = Draft::new(findings);
     // What refuses the whole path or API; the route's own faults are worth knowing all the same.
-    if let Some(refusal) = item.refusal.as_ref().or(context.policy.as_ref()) {
+    if let Some(refusal) = item.refusal.as_ref().or(context.refusal.as_ref()) {
         draft.refuse_for(refusal);
     }
     if !operation.node.value.is_object() {

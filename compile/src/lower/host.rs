@@ -29,15 +29,19 @@ pub(super) fn lower(hosts: &[Host], inputs: &StageInputs, findings: &mut Finding
             findings.object(Severity::Error, Reason::InvalidBasePath, format!("{at}/basePath"), text);
         }
         let (Some(host), Some(base_path)) = (host, path) else { continue };
-        if claims.iter().any(|known| known.host == host && known.base_path == base_path) {
-            let text = format!("the Stage has `{host}{base_path}` twice");
-            findings.object(Severity::Error, Reason::HostConflict, at, text);
-            continue;
-        }
         let settings = TlsSettings {
             certificate: tls.as_ref().map(|tls| tls.secret_name.clone()),
             client_ca: client_ca.as_ref().map(|ca| ca.secret_name.clone()),
         };
+        if let Some(known) = claims.iter_mut().find(|known| known.host == host && known.base_path == base_path) {
+            let text = format!("the Stage has `{host}{base_path}` twice");
+            if known.tls != settings {
+                // Which of them is meant is not known, and one may ask for client certificates.
+                known.refuse = Some(refusal(Reason::HostConflict, &text));
+            }
+            findings.object(Severity::Error, Reason::HostConflict, at, text);
+            continue;
+        }
         // Whoever resolved the Secrets has told what is wrong with one that is not here.
         let client_ca = settings.client_ca.as_ref().and_then(|name| inputs.client_cas.get(name)).cloned();
         let unknown = settings.client_ca.as_ref().filter(|_| client_ca.is_none());

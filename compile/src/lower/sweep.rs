@@ -1,10 +1,17 @@
 //! One walk over a whole document for what may stand anywhere: references and extensions.
 
-use serde_json::Value;
+use std::collections::BTreeSet;
 
+use bundle::route::Refusal;
+use serde_json::{Map, Value};
+
+use super::draft::refusal;
 use crate::finding::{Findings, Reason, Severity};
 use crate::read::{Node, Unresolved, VERBS, escape, follow};
 use crate::support::{EXTENSIONS, GUARDS, Place};
+
+/// Told to who calls a route of a document that has lost a guard: the findings tell the author which.
+const LOST: &str = "the document says who may call what in a place where it is not read";
 
 /// Deeper values are refused: walks are recursive.
 const MAX_DEPTH: usize = 256;
@@ -21,6 +28,8 @@ const NATIVE_MODELS: [&str; 4] =
 pub(super) struct Facts {
     /// It describes an HTTP API.
     pub(super) http_api: bool,
+    /// A guard or a method of it is lost, and what it was for is not known: nothing of the document may be served.
+    pub(super) lost: Option<Refusal>,
 }
 
 /// What the keys of an object are.
@@ -44,12 +53,20 @@ struct Sweep<'d, 'f> {
     facts: Facts,
     pointer: String,
     too_deep: bool,
+    /// Targets of references that have been walked for the sake of who refers to them.
+    walked: BTreeSet<String>,
 }
 
 /// Walks the document.
 pub(super) fn sweep(root: &Node<'_>, findings: &mut Findings) -> Facts {
-    let mut sweep =
-        Sweep { root: root.value, findings, facts: Facts::default(), pointer: String::new(), too_deep: false };
+    let mut sweep = Sweep {
+        root: root.value,
+        findings,
+        facts: Facts::default(),
+        pointer: String::new(),
+        too_deep: false,
+        walked: BTreeSet::new(),
+    };
     sweep.facts.http_api = root.has("x-amazon-apigateway-importexport-version");
     sweep.value(root.value, Keys::Words(Place::Root), 0);
     sweep.facts
@@ -71,6 +88,7 @@ impl Sweep<'_, '_> {
                 }
             }
             Value::Object(map) => {
+                self.beside_reference(map, keys);
                 for (key, value) in map {
                     self.within(key, |sweep| sweep.field(key, value, keys, depth));
                 }
@@ -89,7 +107,7 @@ impl Sweep<'_, '_> {
 
     fn field(&mut self, key: &str, value: &Value, keys: Keys, depth: usize) {
         if key == "$ref" && value.is_string() {
-            return self.reference(value);
+            return self.reference(value, keys, depth);
         }
         let place = match keys {
             // Extensions among the paths: other vendors' say nothing to us, and none of Amazon's belongs there.
@@ -143,7 +161,7 @@ impl Sweep<'_, '_> {
         }
         if let Some(verb) = VERBS.iter().find(|verb| verb.eq_ignore_ascii_case(key)) {
             let text = format!("a path has no field `{key}`: methods are written in small letters");
-            self.findings.document(Severity::Error, Reason::UnknownField, &self.pointer, text);
+            self.lost(Reason::UnknownField, text);
             self.findings.help(format!("did you mean `{verb}`?"));
         } else {
             let text = format!("a path has no field `{key}`; it has no effect");
@@ -151,11 +169,46 @@ impl Sweep<'_, '_> {
         }
     }
 
-    fn reference(&mut self, reference: &Value) {
+    /// An operation or a scheme that refers to another is that one; what is written beside it has no effect.
+    fn beside_reference(&mut self, map: &Map<String, Value>, keys: Keys) {
+        let whose = match keys {
+            Keys::Words(Place::Operation) => "an operation",
+            Keys::Words(Place::SecurityScheme) => "a security scheme",
+            Keys::Words(_) | Keys::Paths | Keys::Names(_) | Keys::Members | Keys::Content => return,
+        };
+        if !map.get("$ref").is_some_and(Value::is_string) {
+            return;
+        }
+        let silent =
+            |key: &str| matches!(key, "$ref" | "summary" | "description") || (key.starts_with("x-") && !is_amazon(key));
+        for key in map.keys().filter(|key| !silent(key)) {
+            let text = format!(
+                "{whose} that refers to another has no `{key}` of its own: write it there, or do without `$ref`"
+            );
+            self.within(key, |sweep| sweep.lost(Reason::Malformed, text));
+        }
+    }
+
+    /// An error that takes a guard, or a method, away from the document.
+    fn lost(&mut self, reason: Reason, text: String) {
+        self.facts.lost.get_or_insert_with(|| refusal(Reason::UnknownExtension, LOST));
+        self.findings.document(Severity::Error, reason, &self.pointer, text);
+    }
+
+    /// What `$ref` leads to. An author's own extension may hold what paths are made of, and is walked only as that.
+    fn reference(&mut self, reference: &Value, keys: Keys, depth: usize) {
         let holder = serde_json::json!({ "$ref": reference });
         let text = reference.as_str().unwrap_or_default();
-        let (reason, text) = match follow(self.root, &holder, "").map(|_| ()) {
-            Ok(()) => return,
+        let (reason, text) = match follow(self.root, &holder, "") {
+            Ok((target, place)) => {
+                let used = matches!(keys, Keys::Words(Place::PathItem | Place::Operation | Place::SecurityScheme));
+                if used && place.contains("/x-") && self.walked.insert(place.clone()) {
+                    let from = std::mem::replace(&mut self.pointer, place);
+                    self.value(target, keys, depth + 1);
+                    self.pointer = from;
+                }
+                return;
+            }
             Err(Unresolved::Nothing) if NATIVE_MODELS.contains(&text) => {
                 let text = format!("`{text}` leads to nothing in the document; in Amazon's APIs there is always one");
                 self.findings.document(Severity::Warning, Reason::UnresolvedReference, &self.pointer, text);
@@ -174,9 +227,11 @@ impl Sweep<'_, '_> {
 
     fn extension(&mut self, key: &str, place: Place) {
         if is_guard(key) && !EXTENSIONS.iter().any(|(name, places)| *name == key && places.contains(&place)) {
-            let text = format!("`{key}` is not read in this place: it would keep nobody out");
-            self.findings.document(Severity::Error, Reason::UnknownExtension, &self.pointer, text);
-            return;
+            let text = match key.eq_ignore_ascii_case(crate::read::ANY) {
+                true => format!("`{key}` is not read in this place: its requests would be another route's"),
+                false => format!("`{key}` is not read in this place: it would keep nobody out"),
+            };
+            return self.lost(Reason::UnknownExtension, text);
         }
         let text = match EXTENSIONS.iter().find(|(name, _)| *name == key) {
             Some((_, places)) if places.contains(&place) => return,

@@ -37,6 +37,12 @@ impl Operator {
             let (Some(object), Some(gateway)) = (self.object(key, stage), self.gateway_of(stage)) else { continue };
             let Some(bundle) = program.bundle().filter(|bundle| bundle.deployment > 0) else { continue };
             objects.insert(key, object.clone());
+            // What was asked for counts as done only with what it brought about: while that does not compile, the index
+            // goes on saying what it said of what is served.
+            let done = program.decision.live == Some(bundle.deployment);
+            let before = self.delivered(key, stage).filter(|_| !done);
+            let decided = &program.decision;
+            let word = decided.handled_deploy.as_ref().map(|word| Digest::of(word.as_bytes()));
             wanted.insert(
                 object,
                 Wanted {
@@ -44,8 +50,8 @@ impl Operator {
                     subject: Subject::Stage(key.clone()),
                     deployment: Some(bundle.deployment),
                     api: program.served.as_ref().map(|unit| unit.api.name.clone()),
-                    pin: program.decision.pin.clone(),
-                    handled_deploy: program.decision.handled_deploy.as_ref().map(|word| Digest::of(word.as_bytes())),
+                    pin: if done { decided.pin.clone() } else { before.and_then(|index| index.pin.clone()) },
+                    handled_deploy: if done { word } else { before.and_then(|index| index.handled_deploy.clone()) },
                     certificate: None,
                     content: Content::Stage(bundle),
                 },

@@ -218,7 +218,7 @@ impl Operator {
     }
 
     /// What the index Secret of a Stage says.
-    fn delivered(&self, key: &StageKey, stage: &Stage) -> Option<&Index> {
+    pub(super) fn delivered(&self, key: &StageKey, stage: &Stage) -> Option<&Index> {
         let object = self.object(key, stage)?;
         self.indexes.get(&object)?.index.as_ref()
     }

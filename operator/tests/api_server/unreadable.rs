@@ -4,6 +4,10 @@ use crate::support::{Rig, api, stage};
 
 #[test]
 fn what_cannot_be_read_is_told_and_what_it_was_goes_on() {
+    if std::env::var_os("STAGEGATE_E2E_EXISTING").is_some_and(|value| value == "1") {
+        eprintln!("skipped: it changes a resource type, which it does on clusters of its own only");
+        return;
+    }
     let Some(mut rig) = Rig::new("unreadable", 20400) else { return };
     // The resource types are newer: an upgrade begins with them. Nobody else's Stages have the field.
     let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/fromTheFuture";

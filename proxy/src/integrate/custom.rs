@@ -111,7 +111,8 @@ pub async fn respond(
     answer: Response<Body>,
 ) -> Result<Response<Body>, Rejection> {
     let status = answer.status().as_u16();
-    let selected = custom.responses.select(selector).ok_or_else(|| no_match(selector, status))?;
+    let selected = custom.responses.select(selector).map_err(|reason| undecided(&reason))?;
+    let selected = selected.ok_or_else(|| no_match(selector, status))?;
     let (parts, mut body) = answer.into_parts();
     let accept = exchange.headers.get(ACCEPT).map(lossy);
     let template = selected.templates.select(accept.as_deref());
@@ -243,6 +244,10 @@ fn map_headers(
 fn header(name: &HeaderName, text: &str) -> Result<HeaderValue, Rejection> {
     HeaderValue::from_bytes(text.as_bytes())
         .map_err(|_| Rejection::Configuration(format!("a value mapped to the header {name} is none")))
+}
+
+fn undecided(reason: &str) -> Rejection {
+    Rejection::Configuration(format!("A selection pattern cannot tell whether it matches: {reason}"))
 }
 
 fn no_match(selector: Selector<'_>, status: u16) -> Rejection {

@@ -81,17 +81,20 @@ impl<'c> Call<'c> {
             Method::ReplaceAll | Method::ReplaceFirst => {
                 let replacement = self.text(1)?;
                 let pattern = self.pattern(false)?;
-                self.meter.step(pattern.cost(text))?;
-                let meter = &*self.meter;
+                let cost = pattern.cost(text);
+                let meter = &mut *self.meter;
                 let first_only = self.method == Method::ReplaceFirst;
-                let result = pattern::replace(&pattern, text, &replacement, first_only, |length| meter.output(length))?;
+                let result = pattern::replace(&pattern, text, &replacement, first_only, |length| {
+                    meter.step(cost)?;
+                    meter.output(length)
+                })?;
                 let result = result.map_err(|reason| self.fails(reason, "write \\$ for a plain dollar sign"))?;
                 self.made(result)?
             }
             Method::Matches => {
                 let pattern = self.pattern(true)?;
                 self.meter.step(pattern.cost(text))?;
-                let matched = pattern.try_match(text);
+                let matched = pattern.is_match(text);
                 Value::Bool(matched.map_err(|reason| self.fails(reason, SIMPLER))?)
             }
             Method::Split => self.split(text)?,
@@ -166,12 +169,13 @@ impl<'c> Call<'c> {
     fn split(&mut self, text: &Text) -> Eval<Value> {
         let limit = self.argument(1).as_integer().unwrap_or(0);
         let pattern = self.pattern(false)?;
-        self.meter.step(pattern.cost(text))?;
+        let cost = pattern.cost(text);
         let finds = pattern.finds(text).map_err(|reason| self.fails(reason, SIMPLER))?;
         let mut parts: Vec<&str> = Vec::new();
         let mut done = 0;
         for found in finds {
             let found = found.map_err(|reason| self.fails(reason, SIMPLER))?;
+            self.meter.step(cost)?;
             if limit > 0 && parts.len() as i64 == limit - 1 {
                 break;
             }

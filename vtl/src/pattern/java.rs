@@ -3,20 +3,17 @@
 /// Rewrites what Java and the engine spell differently. Java's classes are ASCII unless asked otherwise.
 pub(super) fn rewrite(java: &str) -> String {
     let mut rust = String::with_capacity(java.len() + 16);
-    let mut chars = java.chars().peekable();
+    let mut chars = java.chars();
     let mut class_depth = 0_u32;
     while let Some(c) = chars.next() {
         match c {
             '\\' => match chars.next() {
                 None => rust.push('\\'),
                 Some('Q') => {
-                    let mut literal: String = chars.by_ref().collect();
-                    let rest = literal.find("\\E").map(|end| literal.split_off(end));
-                    rust.push_str(&regex::escape(&literal));
-                    if let Some(rest) = rest {
-                        rust.push_str(&rewrite(&rest[2..]));
-                    }
-                    return rust;
+                    let quoted = chars.as_str();
+                    let (literal, rest) = quoted.split_once("\\E").unwrap_or((quoted, ""));
+                    rust.push_str(&regex::escape(literal));
+                    chars = rest.chars();
                 }
                 Some(class @ ('d' | 'w' | 's' | 'h' | 'v')) => {
                     let members = match class {
@@ -48,8 +45,9 @@ pub(super) fn rewrite(java: &str) -> String {
             '[' => {
                 class_depth += 1;
                 rust.push('[');
-                if chars.next_if_eq(&'^').is_some() {
+                if let Some(rest) = chars.as_str().strip_prefix('^') {
                     rust.push('^');
+                    chars = rest.chars();
                 }
             }
             ']' if class_depth > 0 => {
@@ -57,7 +55,7 @@ pub(super) fn rewrite(java: &str) -> String {
                 rust.push(']');
             }
             // Set operators of the engine that are plain characters in Java.
-            '-' | '~' if class_depth > 0 && chars.peek() == Some(&c) => {
+            '-' | '~' if class_depth > 0 && chars.as_str().starts_with(c) => {
                 rust.push('\\');
                 rust.push(c);
             }

@@ -111,8 +111,10 @@ pub fn function_to_client(name: &HeaderName) -> Option<&HeaderName> {
     Some(REMAPPED[..ALWAYS].iter().find(|(own, _)| name == own).map_or(name, |(_, remapped)| remapped))
 }
 
-/// Turns the headers of HTTP_PROXY's backend into the client's.
+/// Turns the headers of HTTP_PROXY's backend into the client's. What concerns the backend's connection stays here.
 pub fn proxied_to_client(headers: &mut HeaderMap) {
+    headers.remove(&KEEP_ALIVE);
+    headers.remove(&PROXY_CONNECTION);
     for (name, remapped) in &REMAPPED[..ALWAYS] {
         let Entry::Occupied(entry) = headers.entry(*name) else { continue };
         let (_, mut values) = entry.remove_entry_mult();
@@ -301,9 +303,17 @@ mod tests {
     #[test]
     fn rows_of_a_proxied_answer() {
         let mut headers = HeaderMap::new();
-        for header in
-            ["Connection", "Content-Length", "Date", "Server", "x-amzn-RequestId", "Transfer-Encoding", "Via", "X-Own"]
-        {
+        for header in [
+            "Connection",
+            "Keep-Alive",
+            "Content-Length",
+            "Date",
+            "Server",
+            "x-amzn-RequestId",
+            "Transfer-Encoding",
+            "Via",
+            "X-Own",
+        ] {
             headers.append(name(header), value("1"));
         }
         headers.append(name("server"), value("2"));
