@@ -49,8 +49,8 @@ pub(super) struct Context<'d> {
     pub(super) models: Models,
     pub(super) patterns: Patterns,
     pub(super) backend: Option<Result<Backend, Refusal>>,
-    /// Set when the whole API is guarded by something that is not enforced.
-    /// Why nothing of the document may be served.
+    /// Why nothing of the document may be served: the whole of it is guarded by something that is not enforced, or a guard
+    /// is lost.
     refusal: Option<Refusal>,
 }
 

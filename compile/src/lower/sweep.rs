@@ -53,7 +53,7 @@ struct Sweep<'d, 'f> {
     facts: Facts,
     pointer: String,
     too_deep: bool,
-    /// Targets of references that have been walked for the sake of who refers to them.
+    /// Targets of references that have been walked, and as what.
     walked: BTreeSet<String>,
 }
 
@@ -202,7 +202,7 @@ impl Sweep<'_, '_> {
         let (reason, text) = match follow(self.root, &holder, "") {
             Ok((target, place)) => {
                 let used = matches!(keys, Keys::Words(Place::PathItem | Place::Operation | Place::SecurityScheme));
-                if used && place.contains("/x-") && self.walked.insert(place.clone()) {
+                if used && place.contains("/x-") && self.walked.insert(format!("{keys:?} {place}")) {
                     let from = std::mem::replace(&mut self.pointer, place);
                     self.value(target, keys, depth + 1);
                     self.pointer = from;
