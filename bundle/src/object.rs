@@ -144,6 +144,21 @@ impl fmt::Display for Subject {
 }
 
 impl Index {
+    /// About a subject whose payload this is, and nothing else yet.
+    pub fn new(subject: Subject, format: u32, digest: Digest) -> Self {
+        Self {
+            subject,
+            format,
+            digest,
+            deployment: None,
+            api: None,
+            pin: None,
+            handled_deploy: None,
+            certificate: None,
+            parts: Vec::new(),
+        }
+    }
+
     /// Name of the ApiDefinition that it is of, if that is known and another one than this.
     pub fn of_another(&self, api: &str) -> Option<&str> {
         self.api.as_deref().filter(|own| *own != api)
@@ -211,17 +226,7 @@ mod tests {
     fn index() -> Index {
         let key = StageKey { namespace: "shop".to_owned(), name: "orders-prod".to_owned() };
         let subject = Subject::Stage(key);
-        Index {
-            subject,
-            format: 1,
-            digest: Digest::of(b"x"),
-            deployment: Some(7),
-            api: None,
-            pin: None,
-            handled_deploy: None,
-            certificate: None,
-            parts: Vec::new(),
-        }
+        Index { deployment: Some(7), ..Index::new(subject, 1, Digest::of(b"x")) }
     }
 
     #[test]

@@ -110,7 +110,7 @@ pub(crate) const GUARDS: [&str; 5] = [
 ];
 
 /// Where an extension may stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Place {
     Root,
     PathItem,

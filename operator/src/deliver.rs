@@ -214,17 +214,7 @@ impl Wanted {
         }
         for (number, host) in closed.iter().enumerate() {
             let encoded = encode(host, format)?;
-            let index = Index {
-                subject: Subject::Host(host.host.clone()),
-                format,
-                digest: encoded.digest,
-                deployment: None,
-                api: None,
-                pin: None,
-                handled_deploy: None,
-                certificate: None,
-                parts: Vec::new(),
-            };
+            let index = Index::new(Subject::Host(host.host.clone()), format, encoded.digest);
             let packed = index.pack(encoded.payload);
             data.extend(packed.index.into_iter().map(|(entry, bytes)| (format!("host-{number}.{entry}"), bytes)));
         }

@@ -125,15 +125,10 @@ mod tests {
     fn a_word_that_the_index_knows_is_not_acted_upon_again() {
         let key = StageKey { namespace: "shop".to_owned(), name: "prod".to_owned() };
         let index = |word: Option<&str>| Index {
-            subject: Subject::Stage(key.clone()),
-            format: 1,
-            digest: Digest::of(b"x"),
             deployment: Some(1),
             api: Some("orders".to_owned()),
-            pin: None,
             handled_deploy: word.map(|word| Digest::of(word.as_bytes())),
-            certificate: None,
-            parts: Vec::new(),
+            ..Index::new(Subject::Stage(key.clone()), 1, Digest::of(b"x"))
         };
         let stage: Stage = serde_json::from_value(json!({
             "apiVersion": "stagegate.dev/v1alpha1", "kind": "Stage",
@@ -160,15 +155,9 @@ mod tests {
     fn a_number_of_another_api_is_none_of_this_one() {
         let key = StageKey { namespace: "shop".to_owned(), name: "prod".to_owned() };
         let index = |api: Option<&str>| Index {
-            subject: Subject::Stage(key.clone()),
-            format: 1,
-            digest: Digest::of(b"x"),
             deployment: Some(12),
             api: api.map(str::to_owned),
-            pin: None,
-            handled_deploy: None,
-            certificate: None,
-            parts: Vec::new(),
+            ..Index::new(Subject::Stage(key.clone()), 1, Digest::of(b"x"))
         };
         let status = |content: &[u8]| {
             let told = json!({"number": 12, "digest": Digest::of(content).as_str(), "created": "2026-01-01T00:00:00Z"});

@@ -20,18 +20,7 @@ const CLOSED: [&str; 2] = ["partners.example.test", "unlinked.example.test"];
 /// As the operator writes it.
 fn save(folder: &Path, name: &str, subject: Subject, encoded: Encoded) {
     let Encoded { format, digest, payload } = encoded;
-    let index = Index {
-        subject,
-        format,
-        digest,
-        deployment: None,
-        pin: None,
-        handled_deploy: None,
-        api: None,
-        certificate: None,
-        parts: Vec::new(),
-    };
-    for (entry, bytes) in index.pack(payload).index {
+    for (entry, bytes) in Index::new(subject, format, digest).pack(payload).index {
         std::fs::write(folder.join(format!("{name}.{entry}")), bytes).expect("written");
     }
 }

@@ -295,6 +295,20 @@ impl Groups<'_> {
     }
 }
 
+/// Why nothing was replaced.
+pub(crate) enum Stopped<E> {
+    /// The pattern gave up, or the replacement is none: half a sentence.
+    Wrong(String),
+    /// Who is told of every replacement refused to go on.
+    Refused(E),
+}
+
+impl<E> From<String> for Stopped<E> {
+    fn from(reason: String) -> Self {
+        Self::Wrong(reason)
+    }
+}
+
 /// `String.replaceAll` and `replaceFirst`: `$1` and `${name}` are groups, `\` takes the next character as
 /// it is. `each` is told the length after every replacement and may refuse to go on.
 pub(crate) fn replace<E>(
@@ -303,20 +317,14 @@ pub(crate) fn replace<E>(
     replacement: &str,
     first_only: bool,
     mut each: impl FnMut(usize) -> Result<(), E>,
-) -> Result<Result<String, String>, E> {
+) -> Result<String, Stopped<E>> {
+    let mut each = |length| each(length).map_err(Stopped::Refused);
     let mut out = String::with_capacity(text.len());
     let mut done = 0;
     if !replacement.contains(['$', '\\']) {
         // Without groups the search is several times as fast.
-        let finds = match pattern.finds(text) {
-            Ok(finds) => finds,
-            Err(reason) => return Ok(Err(reason)),
-        };
-        for found in finds {
-            let found = match found {
-                Ok(found) => found,
-                Err(reason) => return Ok(Err(reason)),
-            };
+        for found in pattern.finds(text)? {
+            let found = found?;
             out.push_str(&text[done..found.start]);
             out.push_str(replacement);
             done = found.end;
@@ -327,22 +335,13 @@ pub(crate) fn replace<E>(
         }
         out.push_str(&text[done..]);
         each(out.len())?;
-        return Ok(Ok(out));
+        return Ok(out);
     }
-    let captures = match pattern.captures(text) {
-        Ok(captures) => captures,
-        Err(reason) => return Ok(Err(reason)),
-    };
-    for groups in captures {
-        let groups = match groups {
-            Ok(groups) => groups,
-            Err(reason) => return Ok(Err(reason)),
-        };
+    for groups in pattern.captures(text)? {
+        let groups = groups?;
         let Some(whole) = groups.range() else { break };
         out.push_str(&text[done..whole.start]);
-        if let Err(message) = expand(&groups, replacement, &mut out) {
-            return Ok(Err(message));
-        }
+        expand(&groups, replacement, &mut out)?;
         done = whole.end;
         each(out.len())?;
         if first_only {
@@ -351,7 +350,7 @@ pub(crate) fn replace<E>(
     }
     out.push_str(&text[done..]);
     each(out.len())?;
-    Ok(Ok(out))
+    Ok(out)
 }
 
 fn expand(groups: &Groups<'_>, replacement: &str, out: &mut String) -> Result<(), String> {
@@ -393,7 +392,11 @@ mod tests {
     fn all(pattern: &str, text: &str, replacement: &str) -> String {
         let pattern = Pattern::search(pattern).unwrap();
         let never_refuses = |_| Ok::<(), ()>(());
-        replace(&pattern, text, replacement, false, never_refuses).unwrap().unwrap_or_else(|e| format!("! {e}"))
+        match replace(&pattern, text, replacement, false, never_refuses) {
+            Ok(replaced) => replaced,
+            Err(Stopped::Wrong(reason)) => format!("! {reason}"),
+            Err(Stopped::Refused(())) => panic!("it never refuses"),
+        }
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(super) struct Facts {
 }
 
 /// What the keys of an object are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Keys {
     /// Words of OpenAPI, in an object at this place.
     Words(Place),
@@ -54,7 +54,7 @@ struct Sweep<'d, 'f> {
     pointer: String,
     too_deep: bool,
     /// Targets of references that have been walked, and as what.
-    walked: BTreeSet<String>,
+    walked: BTreeSet<(Keys, String)>,
 }
 
 /// Walks the document.
@@ -202,7 +202,7 @@ impl Sweep<'_, '_> {
         let (reason, text) = match follow(self.root, &holder, "") {
             Ok((target, place)) => {
                 let used = matches!(keys, Keys::Words(Place::PathItem | Place::Operation | Place::SecurityScheme));
-                if used && place.contains("/x-") && self.walked.insert(format!("{keys:?} {place}")) {
+                if used && place.contains("/x-") && self.walked.insert((keys, place.clone())) {
                     let from = std::mem::replace(&mut self.pointer, place);
                     self.value(target, keys, depth + 1);
                     self.pointer = from;

@@ -171,8 +171,6 @@ where
         handoff.step(cx, |cx| Pin::new(&mut serving).poll(cx), answer, &mut answering)
     })
     .await;
-    // The client has left it.
-    drop(answering);
     // Boxed, because the room would be kept as long as the connection lives.
     match ended {
         Ok(Ok(())) => {

@@ -62,7 +62,7 @@ impl Handoff {
     }
 
     /// Lets `codec` go on, if there is anything for it, and the answering of the request that it has handed over.
-    /// Ready when the codec is.
+    /// Ready when the codec is; what is being answered then has lost its client, and ends.
     pub fn step<T, F: Future<Output = Response<Body>>>(
         &self,
         cx: &mut Context<'_>,
@@ -74,6 +74,7 @@ impl Handoff {
         loop {
             if due {
                 if let Poll::Ready(ended) = codec(&mut Context::from_waker(&self.waker)) {
+                    *answering = None;
                     return Poll::Ready(ended);
                 }
                 if let Some(request) = self.request.take() {
@@ -221,7 +222,6 @@ mod tests {
         };
         let (ended, ()) = tokio::join!(serve, client);
         assert!(ended.is_err_and(|error| error.is_incomplete_message()));
-        drop(answering);
         assert!(gone.get());
     }
 }

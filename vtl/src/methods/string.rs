@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::{Call, Method};
 use crate::ast::Prepared;
 use crate::error::Eval;
-use crate::pattern::{self, Pattern};
+use crate::pattern::{self, Pattern, Stopped};
 use crate::text::Text;
 use crate::value::Value;
 
@@ -87,9 +87,12 @@ impl<'c> Call<'c> {
                 let result = pattern::replace(&pattern, text, &replacement, first_only, |length| {
                     meter.step(cost)?;
                     meter.output(length)
+                });
+                let replaced = result.map_err(|stopped| match stopped {
+                    Stopped::Wrong(reason) => self.fails(reason, "write \\$ for a plain dollar sign"),
+                    Stopped::Refused(error) => error,
                 })?;
-                let result = result.map_err(|reason| self.fails(reason, "write \\$ for a plain dollar sign"))?;
-                self.made(result)?
+                self.made(replaced)?
             }
             Method::Matches => {
                 let pattern = self.pattern(true)?;

@@ -8,17 +8,7 @@ fn packed(name: &str, variable: &str) -> (String, Packed) {
     stage.variables.insert("v".into(), variable.into());
     let encoded = bundle::encode(&stage, bundle::FORMAT).unwrap();
     let subject = Subject::Stage(stage.key.clone());
-    let index = Index {
-        subject: subject.clone(),
-        format: encoded.format,
-        digest: encoded.digest,
-        deployment: Some(1),
-        api: None,
-        pin: None,
-        handled_deploy: None,
-        certificate: None,
-        parts: Vec::new(),
-    };
+    let index = Index { deployment: Some(1), ..Index::new(subject.clone(), encoded.format, encoded.digest) };
     (subject.object_name("default"), index.pack(encoded.payload))
 }
 
@@ -83,23 +73,8 @@ fn what_cannot_be_read_keeps_what_was_there_and_is_told_by_name() {
 /// A bundle under a subject.
 fn object(subject: Subject, content: &impl serde::Serialize) -> (String, Packed) {
     let encoded = bundle::encode(content, bundle::FORMAT).unwrap();
-    let (format, digest) = (encoded.format, encoded.digest);
     let name = subject.object_name("default");
-    (
-        name,
-        Index {
-            subject,
-            format,
-            digest,
-            deployment: None,
-            pin: None,
-            handled_deploy: None,
-            api: None,
-            certificate: None,
-            parts: Vec::new(),
-        }
-        .pack(encoded.payload),
-    )
+    (name, Index::new(subject, encoded.format, encoded.digest).pack(encoded.payload))
 }
 
 #[test]

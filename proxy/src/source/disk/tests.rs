@@ -7,17 +7,8 @@ use bundle::object::Subject;
 use super::*;
 
 fn read(payload: &[u8]) -> Read {
-    let index = Index {
-        subject: Subject::Host("a.example".into()),
-        format: 1,
-        digest: Digest::of(payload),
-        deployment: None,
-        api: None,
-        pin: None,
-        handled_deploy: None,
-        certificate: None,
-        parts: vec!["sg-part-1".into()],
-    };
+    let subject = Subject::Host("a.example".into());
+    let index = Index { parts: vec!["sg-part-1".into()], ..Index::new(subject, 1, Digest::of(payload)) };
     Read { index, payload: payload.to_vec() }
 }
 
